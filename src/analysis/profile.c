@@ -1,0 +1,282 @@
+/* profile: see profile.h. Here: what a sample weighs, and the sums by thread, process and recording; fold.c
+ * makes the tables of stacks.
+ */
+#include "analysis/profile.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analysis/views.h"
+#include "base/map.h"
+
+#define MAX_DETAILS 64 /* sentences kept: more than a person reads */
+
+static struct profile_thread *threads_of(const struct profile *p)
+{
+    return (struct profile_thread *)p->threads.data;
+}
+
+static struct profile_process *processes_of(const struct profile *p)
+{
+    return (struct profile_process *)p->processes.data;
+}
+
+/* Events ---------------------------------------------------------------------------------------------------
+ */
+
+static struct weights weights_of_sample(const struct rec_sample *s)
+{
+    struct weights w = {.wall = s->wall_ns, .cpu = s->cpu_ns, .samples = s->count};
+    if (s->state & REC_GIL_HELD)
+        w.gil_held = s->wall_ns;
+    if (s->state & REC_GIL_WAIT)
+        w.gil_wait = s->wall_ns;
+    if (s->state & REC_IN_GC)
+        w.gc = s->wall_ns;
+    else if (s->state & REC_IN_C)
+        w.in_c = s->cpu_ns;
+    if (!(s->state & (REC_GIL_WAIT | REC_ON_CPU)) && s->wall_ns > s->cpu_ns)
+        w.blocked = s->wall_ns - s->cpu_ns;
+    return w;
+}
+
+static void saw(struct profile *p, uint64_t time_ns)
+{
+    p->last_ns = max_u64(p->last_ns, time_ns);
+}
+
+static int on_process(void *ctx, uint32_t index, const struct rec_process *process)
+{
+    struct profile *p = ctx;
+    saw(p, process->start_ns);
+    struct profile_process entry = {.process = index, .code = REC_NO_CODE};
+    buf_put(&p->processes, &entry, sizeof(entry));
+    return p->processes.error;
+}
+
+static int on_thread(void *ctx, uint32_t index, const struct rec_thread *thread)
+{
+    struct profile *p = ctx;
+    saw(p, thread->start_ns);
+    struct profile_thread entry = {
+        .thread = index, .first_ns = thread->start_ns, .last_ns = thread->start_ns};
+    buf_put(&p->threads, &entry, sizeof(entry));
+    return p->threads.error;
+}
+
+static int on_exit_of_process(void *ctx, const struct rec_exit *e)
+{
+    struct profile *p = ctx;
+    saw(p, e->end_ns);
+    struct profile_process *process = &processes_of(p)[e->process];
+    process->end_ns = e->end_ns;
+    process->code = e->code;
+    process->signal = e->signal;
+    process->cpu_ns = e->cpu_ns;
+    return 0;
+}
+
+static bool takes_process(const struct profile *p, uint32_t index)
+{
+    return !p->filter.pid || rec_reader_process(p->reader, index).pid == p->filter.pid;
+}
+
+static bool takes_thread(const struct profile *p, uint32_t index)
+{
+    if (!p->filter.pid && !p->filter.tid)
+        return true;
+    struct rec_thread thread = rec_reader_thread(p->reader, index);
+    return (!p->filter.tid || thread.tid == p->filter.tid) && takes_process(p, thread.process);
+}
+
+static int on_sample(void *ctx, const struct rec_sample *s)
+{
+    struct profile *p = ctx;
+    saw(p, s->end_ns);
+    bool task = s->state & REC_TASK;
+    if (task != p->filter.tasks || !takes_thread(p, s->thread))
+        return 0;
+    struct weights w = weights_of_sample(s);
+    struct profile_thread *thread = &threads_of(p)[s->thread];
+    thread->last_ns = max_u64(thread->last_ns, s->end_ns);
+    weights_add(&p->sum, &w);
+    if (!task) {
+        weights_add(&thread->sum, &w);
+        weights_add(&processes_of(p)[rec_reader_thread(p->reader, s->thread).process].sum, &w);
+    }
+    return fold_add(&p->fold, s->stack, &w);
+}
+
+static int on_loss(void *ctx, const struct rec_loss *l)
+{
+    struct profile *p = ctx;
+    p->losses[l->kind] += l->count;
+    const uint32_t *details = (const uint32_t *)p->details.data;
+    size_t n = p->details.len / sizeof(*details);
+    for (size_t i = 0; i < n; i++) {
+        if (details[i] == l->detail)
+            return 0;
+    }
+    if (l->detail && n < MAX_DETAILS)
+        buf_put(&p->details, &l->detail, sizeof(l->detail));
+    return p->details.error;
+}
+
+static int on_stats(void *ctx, const struct rec_stats *s)
+{
+    struct profile *p = ctx;
+    saw(p, s->time_ns);
+    p->stats = *s;
+    return 0;
+}
+
+static int on_epoch(void *ctx)
+{
+    struct profile *p = ctx;
+    return fold_epoch(&p->fold, p->reader);
+}
+
+/* Life -----------------------------------------------------------------------------------------------------
+ */
+
+/* Drops what the filter does not take. */
+static void keep_taken(struct profile *p)
+{
+    size_t n = p->threads.len / sizeof(struct profile_thread);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (takes_thread(p, threads_of(p)[i].thread))
+            threads_of(p)[kept++] = threads_of(p)[i];
+    }
+    p->threads.len = kept * sizeof(struct profile_thread);
+    n = p->processes.len / sizeof(struct profile_process);
+    kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (takes_process(p, processes_of(p)[i].process))
+            processes_of(p)[kept++] = processes_of(p)[i];
+    }
+    p->processes.len = kept * sizeof(struct profile_process);
+}
+
+int profile_new(struct rec_reader *r, const struct profile_filter *filter, struct profile **out)
+{
+    static const struct rec_events events = {.process = on_process,
+                                             .thread = on_thread,
+                                             .exit = on_exit_of_process,
+                                             .sample = on_sample,
+                                             .loss = on_loss,
+                                             .stats = on_stats,
+                                             .epoch = on_epoch};
+    struct profile *p = calloc(1, sizeof(*p));
+    if (!p)
+        return -ENOMEM;
+    p->reader = r;
+    p->filter = filter ? *filter : (struct profile_filter){0};
+    buf_init(&p->details, SIZE_MAX);
+    buf_init(&p->threads, SIZE_MAX);
+    buf_init(&p->processes, SIZE_MAX);
+    int err = fold_init(&p->fold);
+    if (!err)
+        err = rec_reader_run(r, &events, p);
+    if (err) {
+        profile_free(p);
+        return err;
+    }
+    keep_taken(p);
+    *out = p;
+    return 0;
+}
+
+void profile_free(struct profile *p)
+{
+    if (!p)
+        return;
+    fold_release(&p->fold);
+    buf_release(&p->details);
+    buf_release(&p->threads);
+    buf_release(&p->processes);
+    free(p->functions);
+    free(p->lines);
+    free(p);
+}
+
+/* Answers --------------------------------------------------------------------------------------------------
+ */
+
+const struct rec_reader *profile_reader(const struct profile *p)
+{
+    return p->reader;
+}
+
+const struct weights *profile_sum(const struct profile *p)
+{
+    return &p->sum;
+}
+
+uint64_t profile_elapsed_ns(const struct profile *p)
+{
+    const struct rec_end *end = rec_reader_end(p->reader);
+    uint64_t started = rec_reader_header(p->reader)->started_ns;
+    uint64_t ended = end ? end->ended_ns : p->last_ns;
+    return ended > started ? ended - started : 0;
+}
+
+/* The kernel's figure for a PID covers what it ran before an exec, which is an entry of its own: such an
+ * entry counts only if no later one of the same PID has a figure. It also covers the time before an attach,
+ * so a recording of an attached process goes by the samples. */
+uint64_t profile_cpu_ns(const struct profile *p)
+{
+    if (p->filter.tid)
+        return p->sum.cpu;
+    bool attached = rec_reader_header(p->reader)->attached;
+    struct map known;
+    map_init(&known);
+    uint64_t cpu = 0;
+    for (size_t i = p->processes.len / sizeof(struct profile_process); i-- > 0;) {
+        const struct profile_process *process = &processes_of(p)[i];
+        uint32_t pid = rec_reader_process(p->reader, process->process).pid;
+        if (process->cpu_ns && !attached) {
+            cpu += process->cpu_ns;
+            map_put(&known, pid, 1);
+        } else if (map_get(&known, pid) == MAP_NONE) {
+            cpu += process->sum.cpu;
+        }
+    }
+    map_release(&known);
+    return cpu;
+}
+
+uint64_t profile_loss(const struct profile *p, enum rec_loss_kind kind)
+{
+    return p->losses[kind];
+}
+
+const uint32_t *profile_loss_details(const struct profile *p, size_t *count)
+{
+    *count = p->details.len / sizeof(uint32_t);
+    return (const uint32_t *)p->details.data;
+}
+
+const struct rec_stats *profile_stats(const struct profile *p)
+{
+    return &p->stats;
+}
+
+const struct profile_thread *profile_threads(const struct profile *p, size_t *count)
+{
+    *count = p->threads.len / sizeof(struct profile_thread);
+    return threads_of(p);
+}
+
+const struct profile_process *profile_processes(const struct profile *p, size_t *count)
+{
+    *count = p->processes.len / sizeof(struct profile_process);
+    return processes_of(p);
+}
+
+const struct profile_node *profile_nodes(const struct profile *p, size_t *count)
+{
+    *count = p->fold.trie.count;
+    return trie_at(&p->fold.trie, 0);
+}

@@ -1,0 +1,54 @@
+/* zond export: a recording in the format of another tool. */
+#include "export/export.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/verbs.h"
+#include "cli/view.h"
+
+static struct export_options export_options_of(const struct options *o, const char *path)
+{
+    return (struct export_options){
+        .filter = {.pid = (uint32_t)o->pid, .tid = (uint32_t)o->tid, .tasks = o->async},
+        .metric = (enum metric)o->metric,
+        .per_process = o->per_process,
+        .name = path,
+    };
+}
+
+/* Exports `path` to stdout or o->output; 0, or EXIT_ZOND after a sentence. */
+static int export_file(const struct options *o, const char *path)
+{
+    struct export_options e = export_options_of(o, path);
+    const char *name = o->output ? o->output : "standard output";
+    int fd;
+    struct rec_reader *r = view_open(o, path, &fd);
+    if (!r)
+        return EXIT_ZOND;
+    FILE *to = o->output ? fopen(o->output, "we") : stdout;
+    int rc = to ? export_formats[o->format].write(to, r, &e) : -errno;
+    if (to && to != stdout && fclose(to) && rc == 0)
+        rc = -errno;
+    if (rc)
+        fprintf(stderr, "zond export: cannot export %s to %s: %s\n", path, name, strerror(-rc));
+    rec_reader_free(r);
+    close(fd);
+    return rc ? EXIT_ZOND : 0;
+}
+
+int verb_export(const struct options *o)
+{
+    char path[PATH_MAX];
+    int status;
+    struct options record = *o;
+    record.output = NULL; /* of the export, not of the recording */
+    if (o->format < 0)
+        return usage_error(o->verb, "it needs --format: collapsed or speedscope");
+    int rc = view_recording(&record, path, sizeof(path), &status);
+    if (rc == 0)
+        rc = export_file(o, path);
+    return rc ? rc : status;
+}

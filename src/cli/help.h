@@ -1,0 +1,14 @@
+/* help: text made from the tables of options.h. */
+#ifndef ZOND_CLI_HELP_H
+#define ZOND_CLI_HELP_H
+
+#include <stdio.h>
+
+#include "cli/options.h"
+
+/* What zond is and its verbs. */
+void help_all(FILE *to);
+/* Usage, options and examples of one verb. */
+void help_verb(FILE *to, const struct verb *verb);
+
+#endif

@@ -1,0 +1,73 @@
+/* main: finds the verb, parses its options, runs it. */
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/help.h"
+#include "cli/options.h"
+#include "cli/suggest.h"
+
+static int unknown_verb(const char *word)
+{
+    struct suggest s = {.word = word};
+    for (size_t i = 0; i < verb_count; i++)
+        suggest_offer(&s, verb_table[i].name);
+    if (word[0] == '-')
+        return usage_error(NULL, "the verb comes before the options; there is no option '%s'", word);
+    if (s.best)
+        return usage_error(NULL, "there is no verb '%s'; did you mean '%s'?", word, s.best);
+    return usage_error(NULL, "there is no verb '%s'; to record a command: zond run %s", word, word);
+}
+
+/* zond help [VERB] */
+static int show_help(const char *name)
+{
+    const struct verb *verb = name ? verb_find(name) : NULL;
+    if (name && !verb)
+        return unknown_verb(name);
+    if (verb)
+        help_verb(stdout, verb);
+    else
+        help_all(stdout);
+    return 0;
+}
+
+/* What is asked of zond itself; false if it is a verb's turn. */
+static bool run_own(int argc, char **argv, int *status)
+{
+    const char *word = argv[1];
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+        puts("zond " ZOND_VERSION);
+        *status = 0;
+        return true;
+    }
+    if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+        *status = show_help(argc > 2 ? argv[2] : NULL);
+        return true;
+    }
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    int status;
+    setlocale(LC_CTYPE, "");
+    if (argc < 2) {
+        help_all(stderr);
+        return EXIT_USAGE;
+    }
+    if (run_own(argc, argv, &status))
+        return status;
+    const struct verb *verb = verb_find(argv[1]);
+    if (!verb)
+        return unknown_verb(argv[1]);
+    struct options o;
+    status = options_parse(verb, argc - 1, argv + 1, &o);
+    if (status)
+        return status;
+    if (o.help) {
+        help_verb(stdout, verb);
+        return 0;
+    }
+    return verb->run(&o);
+}

@@ -1,0 +1,22 @@
+/* record: making a recording, for every verb that does.
+ */
+#ifndef ZOND_CLI_RECORD_H
+#define ZOND_CLI_RECORD_H
+
+#include "cli/options.h"
+#include "os/child.h"
+
+/* Records the command that the words of o stand for. Returns 0 when it ran: *path is where the recording is
+ * and *end how the command ended. Otherwise the exit status, after a sentence on stderr. */
+int record_command(const struct options *o, char *path, size_t size, struct child_end *end);
+
+/* The same for views: *status is what to exit with, 128 + N for a command that died by signal N. */
+int cli_record(const struct options *o, char *path, size_t size, int *status);
+
+/* Records the running process `pid`. Returns 0 or the exit status, after a sentence. */
+int record_process(const struct options *o, pid_t pid, char *path, size_t size);
+
+/* The last line on stderr: where the recording is. */
+void record_say_where(const char *path);
+
+#endif

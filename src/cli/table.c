@@ -1,0 +1,124 @@
+/* The two tables from which everything about the command line is made: options.h says what the members
+ * mean. An option that reads differently with some verbs has a row for each reading.
+ */
+#include "analysis/profile.h"
+#include "cli/options.h"
+#include "cli/verbs.h"
+
+#define VERBS_TEXT (VERB_REPORT | VERB_CALLS | VERB_LINES)
+#define VERBS_VIEW (VERBS_TEXT | VERB_EXPORT)
+#define VERBS_LAUNCH (VERB_RUN | VERBS_VIEW)
+#define VERBS_RECORD (VERBS_LAUNCH | VERB_ATTACH)
+#define VERBS_SUMMARY (VERB_RUN | VERB_ATTACH | VERBS_TEXT)
+#define VERBS_ALL (VERBS_RECORD | VERB_DOCTOR)
+
+static const char *const metric_words[METRIC_COUNT + 1] = {
+    [METRIC_WALL] = "wall",
+    [METRIC_CPU] = "cpu",
+    [METRIC_GIL] = "gil",
+    [METRIC_GC] = "gc",
+};
+
+static const char *const color_words[] = {
+    [COLOR_AUTO] = "auto",
+    [COLOR_ALWAYS] = "always",
+    [COLOR_NEVER] = "never",
+    NULL,
+};
+
+/* In the order of export_formats. */
+static const char *const format_words[] = {"collapsed", "speedscope", NULL};
+
+#define AT(member) offsetof(struct options, member)
+
+const struct option_def option_table[] = {
+    {"output", 'o', OPTION_STRING, "FILE", "write the recording here (default: NAME-PID.zond)", NULL,
+     AT(output), 0, VERBS_RECORD & ~VERB_EXPORT, true},
+    {"output", 'o', OPTION_STRING, "FILE", "write here (default: standard output)", NULL, AT(output), 0,
+     VERB_EXPORT, false},
+    {"rate", 'r', OPTION_RATE, "HZ", "look so often in a second (default: 1000); max: without a pause", NULL,
+     AT(rate_hz), 0, VERBS_RECORD, true},
+    {"duration", 'd', OPTION_SECONDS, "SECONDS", "record for so long, then let the program go on", NULL,
+     AT(duration_s), 0, VERBS_RECORD, true},
+    {"python", 0, OPTION_STRING, "EXE", "run scripts, -m and -c with it (default: python3 of PATH)", NULL,
+     AT(python), 0, VERBS_LAUNCH, true},
+    {NULL, 'm', OPTION_LAUNCH, "MODULE", "run a Python module; the rest are its arguments", NULL, 0,
+     LAUNCH_MODULE, VERBS_LAUNCH, false},
+    {NULL, 'c', OPTION_LAUNCH, "CODE", "run Python code; the rest are its arguments", NULL, 0, LAUNCH_CODE,
+     VERBS_LAUNCH, false},
+    {"format", 'f', OPTION_CHOICE, "FORMAT", "what to write", format_words, AT(format), 0, VERB_EXPORT,
+     false},
+    {"metric", 0, OPTION_CHOICE, "METRIC",
+     "what to count: time on the clock, on a CPU, holding the GIL, or collecting garbage", metric_words,
+     AT(metric), 0, VERBS_SUMMARY | VERB_EXPORT, false},
+    {"pid", 0, OPTION_INT, "N", "only this process", NULL, AT(pid), 0, VERBS_VIEW, false},
+    {"tid", 0, OPTION_INT, "N", "only this thread", NULL, AT(tid), 0, VERBS_VIEW, false},
+    {"async", 0, OPTION_FLAG, NULL, "await chains of waiting asyncio tasks, instead of threads (3.14+)", NULL,
+     AT(async), 0, VERBS_VIEW, false},
+    {"per-process", 0, OPTION_FLAG, NULL, "keep the processes apart instead of summing them", NULL,
+     AT(per_process), 0, VERBS_VIEW, false},
+    {"limit", 'n', OPTION_INT, "N", "rows of a table", NULL, AT(limit), 0, VERBS_SUMMARY, false},
+    {"json", 0, OPTION_FLAG, NULL, "print one JSON object instead of text", NULL, AT(json), 0, VERBS_SUMMARY,
+     false},
+    {"width", 0, OPTION_INT, "N", "columns to fill (default: those of the terminal)", NULL, AT(width), 0,
+     VERBS_SUMMARY, false},
+    {"color", 0, OPTION_CHOICE, "WHEN", "use colour", color_words, AT(color), 0, VERBS_SUMMARY, false},
+    {"quiet", 'q', OPTION_FLAG, NULL, "print nothing of zond's own but errors and where the recording is",
+     NULL, AT(quiet), 0, VERBS_RECORD, false},
+    {"help", 'h', OPTION_FLAG, NULL, "this help", NULL, AT(help), 0, VERBS_ALL, false},
+};
+const size_t option_count = ARRAY_LEN(option_table);
+
+#define VIEW_USAGE "[options] FILE.zond | [--] COMMAND... | -m MODULE... | -c CODE..."
+
+const struct verb verb_table[] = {
+    {"run", VERB_RUN, "[options] [--] COMMAND... | SCRIPT.py... | -m MODULE... | -c CODE...",
+     "record a program, then print the summary",
+     "Runs the command and samples every Python in its process tree from outside: nothing is loaded into\n"
+     "it and nothing is stopped. A word that ends in .py, -m and -c run under --python; anything else runs\n"
+     "as it is. Exits as the command did, by the same signal if it died by one.\n",
+     "zond run app.py --fast           a script and its arguments\n"
+     "zond run -m pytest tests         a module, as python -m does\n"
+     "zond run -r max -- make check    a command that starts Pythons, as fast as zond can look\n",
+     verb_run},
+    {"attach", VERB_ATTACH, "[options] PID", "record a process that runs already, then print the summary",
+     "Samples the process and its children until it ends, or for --duration, or until Ctrl-C. The process\n"
+     "is not stopped and goes on when zond ends, however zond ends.\n",
+     "zond attach 4242                 until it ends, or Ctrl-C\n"
+     "zond attach -d 10 -o web.zond 4242\n",
+     verb_attach},
+    {"report", VERB_REPORT, VIEW_USAGE, "the summary of a recording",
+     "Command, wall and CPU time, what the threads did with their time, the functions and lines that took\n"
+     "most of it, what was missed, and what the profiler itself cost. Given a command instead of a\n"
+     "recording, records it first.\n",
+     "zond report app-4242.zond\n"
+     "zond report --metric cpu app-4242.zond    sorted by CPU time\n"
+     "zond report --json app-4242.zond | jq '.functions[:5]'\n"
+     "zond report app.py                        record, then report\n",
+     verb_report},
+    {"calls", VERB_CALLS, VIEW_USAGE, "own and total time of functions, their callers and callees",
+     "Sampled: times come from looks at the stack, so there is no number of calls. Under the table, each\n"
+     "of the first functions has a block: whom its time came from, and what it went to.\n",
+     "zond calls app-4242.zond\n"
+     "zond calls -n 50 --metric cpu app-4242.zond\n",
+     verb_calls},
+    {"lines", VERB_LINES, VIEW_USAGE, "time of each line, in the source of the hottest files",
+     "Sampled: times come from looks at the stack, so there is no number of hits. Own is time in the line\n"
+     "itself, total includes what it calls.\n",
+     "zond lines app-4242.zond\n"
+     "zond lines -n 100 app-4242.zond           the hundred hottest lines\n",
+     verb_lines},
+    {"export", VERB_EXPORT, "--format FORMAT [options] FILE.zond | [--] COMMAND...",
+     "write a recording in the format of another tool",
+     "collapsed: one stack a line, root first, as 'name (file:line);... WEIGHT', for flamegraph.pl and the\n"
+     "like. WEIGHT is in whole microseconds of the metric.\n"
+     "speedscope: a profile for each thread, in the order of time, for https://www.speedscope.app.\n"
+     "The line of a frame is the first of its function.\n",
+     "zond export --format collapsed app-4242.zond > app.collapsed\n"
+     "zond export --format speedscope -o app.speedscope.json app-4242.zond\n",
+     verb_export},
+    {"doctor", VERB_DOCTOR, "", "what this machine and user allow, and how to allow more",
+     "Checks what zond needs to look into other processes, and says how to get what is missing.\n",
+     "zond doctor\n", verb_doctor},
+};
+const size_t verb_count = ARRAY_LEN(verb_table);

@@ -1,0 +1,29 @@
+/* view: what every view has in common. A view takes a recording, or a command to record first.
+ */
+#ifndef ZOND_CLI_VIEW_H
+#define ZOND_CLI_VIEW_H
+
+#include <stdio.h>
+
+#include "analysis/profile.h"
+#include "cli/options.h"
+#include "report/report.h"
+
+/* report_summary, report_calls, report_lines. */
+typedef int view_show(FILE *to, struct profile *p, const struct report_style *style);
+
+/* Gets a recording by the words of o and shows it on stdout (--json: as JSON). Returns the exit status: of
+ * the command, when one was recorded. */
+int view_main(const struct options *o, view_show *show);
+
+/* Shows one recording. Returns 0, or EXIT_ZOND after a sentence. */
+int view_file(const struct options *o, const char *path, FILE *to, view_show *show);
+
+/* The recording that o asks for: the file named by its first word, or one that is made now. 0 with its
+ * path, and in *status what to exit with; else the exit status, after a sentence. */
+int view_recording(const struct options *o, char *path, size_t size, int *status);
+
+/* Opens a recording; says why if it cannot. NULL: said. *fd is to be closed after rec_reader_free. */
+struct rec_reader *view_open(const struct options *o, const char *path, int *fd);
+
+#endif

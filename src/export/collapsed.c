@@ -1,0 +1,89 @@
+/* collapsed: one distinct stack a line, root first, frames separated by ';', then a space and the weight in
+ * whole microseconds. What flamegraph.pl, inferno and speedscope read.
+ *
+ * A frame is "name (file:line)". The format has no escapes, so ';' in a name becomes ':', and control
+ * characters become '?'; other bytes are passed on as they are.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "export/formats.h"
+#include "export/paths.h"
+
+#define NO_STACK "(no Python)"
+
+static void put_text(FILE *to, const struct rec_reader *r, uint32_t string)
+{
+    size_t len;
+    const char *s = rec_reader_string(r, string, &len);
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)s[i];
+        fputc(c == ';' ? ':' : c < 0x20 || c == 0x7f ? '?' : c, to);
+    }
+}
+
+static void put_process(FILE *to, const struct rec_reader *r, uint32_t index)
+{
+    fprintf(to, "process %" PRIu32, rec_reader_process(r, index).pid);
+}
+
+static void put_frame(FILE *to, const struct rec_reader *r, uint32_t code)
+{
+    if (code & PATHS_PROCESS) {
+        put_process(to, r, code & ~PATHS_PROCESS);
+        return;
+    }
+    struct rec_code c = rec_reader_code(r, code);
+    put_text(to, r, c.name);
+    if (!c.file)
+        return;
+    fputs(" (", to);
+    put_text(to, r, c.file);
+    if (c.first_line)
+        fprintf(to, ":%" PRIu32, c.first_line);
+    fputc(')', to);
+}
+
+static void put_line(FILE *to, const struct paths *p, const uint32_t *stack, uint32_t depth, uint64_t us)
+{
+    for (uint32_t i = 0; i < depth; i++) {
+        if (i)
+            fputc(';', to);
+        put_frame(to, p->reader, p->nodes[stack[i]].code);
+    }
+    if (!depth)
+        fputs(NO_STACK, to);
+    fprintf(to, " %" PRIu64 "\n", us);
+}
+
+/* Rounds the running sum, not each weight, so that the weights of the file add up to the time recorded. */
+static uint64_t rounded(uint64_t *sum_ns, uint64_t *sum_us, uint64_t ns)
+{
+    *sum_ns += ns;
+    uint64_t us = (*sum_ns + NS_PER_US / 2) / NS_PER_US - *sum_us;
+    *sum_us += us;
+    return us;
+}
+
+int export_collapsed(FILE *to, struct rec_reader *r, const struct export_options *o)
+{
+    struct paths p;
+    uint32_t *stack = NULL;
+    uint32_t cap = 0, depth;
+    uint64_t sum_ns = 0, sum_us = 0;
+    int rc = paths_read(&p, r, o, false);
+    for (uint32_t i = 0; rc == 0 && i < p.count; i++) {
+        uint64_t us = rounded(&sum_ns, &sum_us, p.nodes[i].weight);
+        if (!us)
+            continue;
+        rc = paths_unwind(&p, i, &stack, &cap, &depth);
+        if (rc == 0)
+            put_line(to, &p, stack, depth, us);
+    }
+    free(stack);
+    paths_release(&p);
+    if (rc == 0 && (fflush(to) || ferror(to)))
+        rc = -EIO;
+    return rc;
+}

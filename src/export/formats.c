@@ -1,0 +1,10 @@
+/* formats: the table of export.h. */
+#include "export/formats.h"
+
+#include "export/export.h"
+
+const struct export_format export_formats[] = {
+    {"collapsed", export_collapsed},
+    {"speedscope", export_speedscope},
+};
+const size_t export_format_count = ARRAY_LEN(export_formats);

@@ -1,0 +1,10 @@
+/* formats: one writer a format, as export_format.write. */
+#ifndef ZOND_EXPORT_FORMATS_H
+#define ZOND_EXPORT_FORMATS_H
+
+#include "export/export.h"
+
+int export_collapsed(FILE *to, struct rec_reader *r, const struct export_options *o);
+int export_speedscope(FILE *to, struct rec_reader *r, const struct export_options *o);
+
+#endif

@@ -1,0 +1,162 @@
+/* speedscope: the file format of https://www.speedscope.app (file-format-schema.json): shared frames, and a
+ * profile of type "sampled" for each thread, in the order of time, weights in nanoseconds.
+ *
+ * Written as a stream, as a recording may hold more samples than a JSON tree would fit into memory. Strings
+ * are escaped here: bytes that are not UTF-8 become U+FFFD, and '<' is escaped so that the text can stand
+ * inside a script element.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "export/formats.h"
+#include "export/paths.h"
+
+static void put_string(FILE *to, const char *s, size_t len)
+{
+    fputc('"', to);
+    for (size_t i = 0, used; i < len; i += used) {
+        uint32_t c = utf8_next(s + i, len - i, &used);
+        if (c == UTF8_INVALID)
+            fputs("\\ufffd", to);
+        else if (c < 0x20 || c == 0x7f || c == '<' || c == 0x2028 || c == 0x2029)
+            fprintf(to, "\\u%04x", (unsigned)c);
+        else if (c == '"' || c == '\\')
+            fprintf(to, "\\%c", (int)c);
+        else
+            fwrite(s + i, 1, used, to);
+    }
+    fputc('"', to);
+}
+
+static void put_interned(FILE *to, const struct rec_reader *r, uint32_t string)
+{
+    size_t len;
+    const char *s = rec_reader_string(r, string, &len);
+    put_string(to, s, len);
+}
+
+/* Frames are the functions of the recording, in its order, then the processes when they are kept apart. */
+static void put_frames(FILE *to, const struct paths *p)
+{
+    const struct rec_reader *r = p->reader;
+    uint32_t codes = rec_reader_code_count(r);
+    for (uint32_t i = 0; i < codes; i++) {
+        struct rec_code c = rec_reader_code(r, i);
+        fputs(i ? ",\n{\"name\":" : "\n{\"name\":", to);
+        put_interned(to, r, c.name);
+        if (c.file) {
+            fputs(",\"file\":", to);
+            put_interned(to, r, c.file);
+        }
+        if (c.first_line)
+            fprintf(to, ",\"line\":%" PRIu32, c.first_line);
+        fputc('}', to);
+    }
+    for (uint32_t i = 0; p->options->per_process && i < rec_reader_process_count(r); i++)
+        fprintf(to, "%s\n{\"name\":\"process %" PRIu32 "\"}", codes || i ? "," : "",
+                rec_reader_process(r, i).pid);
+}
+
+static uint32_t frame_of(const struct paths *p, uint32_t code)
+{
+    return code & PATHS_PROCESS ? rec_reader_code_count(p->reader) + (code & ~PATHS_PROCESS) : code;
+}
+
+static int put_samples(FILE *to, const struct paths *p, const struct path_sequence *q)
+{
+    struct cursor c = cursor_of(q->bytes.data, q->bytes.len);
+    struct path_sample s = {0};
+    uint32_t *stack = NULL;
+    uint32_t cap = 0, depth;
+    int rc = 0;
+    for (bool first = true; rc == 0 && paths_next(&c, &s); first = false) {
+        rc = paths_unwind(p, s.path, &stack, &cap, &depth);
+        fputs(first ? "\n[" : ",\n[", to);
+        for (uint32_t i = 0; rc == 0 && i < depth; i++)
+            fprintf(to, "%s%" PRIu32, i ? "," : "", frame_of(p, p->nodes[stack[i]].code));
+        fputc(']', to);
+    }
+    free(stack);
+    return rc;
+}
+
+static void put_weights(FILE *to, const struct path_sequence *q)
+{
+    struct cursor c = cursor_of(q->bytes.data, q->bytes.len);
+    struct path_sample s = {0};
+    for (bool first = true; paths_next(&c, &s); first = false)
+        fprintf(to, "%s%" PRIu64, first ? "" : ",", s.weight);
+}
+
+/* "MainThread (process 4242, thread 4242)" */
+static void put_thread_name(FILE *to, const struct rec_reader *r, uint32_t index)
+{
+    struct rec_thread thread = rec_reader_thread(r, index);
+    struct buf name;
+    size_t len;
+    const char *s = rec_reader_string(r, thread.name, &len);
+    buf_init(&name, 1 << 20);
+    buf_put(&name, s, len);
+    buf_printf(&name, "%s(process %" PRIu32 ", thread %" PRIu32 ")", len ? " " : "",
+               rec_reader_process(r, thread.process).pid, thread.tid);
+    put_string(to, (char *)name.data, name.len);
+    buf_release(&name);
+}
+
+/* Wall time starts where the thread did; other metrics have no gaps to show and start at 0. */
+static int put_profile(FILE *to, const struct paths *p, uint32_t thread)
+{
+    const struct path_sequence *q = &p->threads[thread];
+    uint64_t began = rec_reader_header(p->reader)->started_ns;
+    uint64_t start = p->options->metric == METRIC_WALL && q->start_ns > began ? q->start_ns - began : 0;
+    fputs("\n{\"type\":\"sampled\",\"name\":", to);
+    put_thread_name(to, p->reader, thread);
+    fprintf(to,
+            ",\"unit\":\"nanoseconds\",\"startValue\":%" PRIu64 ",\"endValue\":%" PRIu64 ",\n\"samples\":[",
+            start, start + q->weight);
+    int rc = put_samples(to, p, q);
+    fputs("],\n\"weights\":[", to);
+    put_weights(to, q);
+    fputs("]}", to);
+    return rc;
+}
+
+static int put_profiles(FILE *to, const struct paths *p)
+{
+    bool first = true;
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < p->thread_count; i++) {
+        if (!p->threads[i].bytes.len)
+            continue;
+        if (!first)
+            fputc(',', to);
+        rc = put_profile(to, p, i);
+        first = false;
+    }
+    return rc;
+}
+
+int export_speedscope(FILE *to, struct rec_reader *r, const struct export_options *o)
+{
+    struct paths p;
+    int rc = paths_read(&p, r, o, true);
+    if (rc == 0) {
+        const char *name = o->name ? o->name : "zond";
+        fputs("{\"$schema\":\"https://www.speedscope.app/"
+              "file-format-schema.json\",\"exporter\":\"zond " ZOND_VERSION "\",\"name\":",
+              to);
+        put_string(to, name, strlen(name));
+        fputs(",\"activeProfileIndex\":0,\n\"shared\":{\"frames\":[", to);
+        put_frames(to, &p);
+        fputs("]},\n\"profiles\":[", to);
+        rc = put_profiles(to, &p);
+        fputs("]}\n", to);
+    }
+    paths_release(&p);
+    if (rc == 0 && (fflush(to) || ferror(to)))
+        rc = -EIO;
+    return rc;
+}

@@ -1,0 +1,58 @@
+/* child: starting a command as if zond were not there, and passing signals on to it.
+ *
+ * The command runs in zond's own process group with the signal mask and dispositions that zond found, so
+ * that the terminal's signals (Ctrl-C, Ctrl-Z) and job control reach it as they would without zond.
+ */
+#ifndef ZOND_OS_CHILD_H
+#define ZOND_OS_CHILD_H
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include "base/base.h"
+
+/* Signals arrive in a descriptor from signals_init on; `before` is the mask that was found. */
+struct signals {
+    int fd;
+    sigset_t before;
+};
+
+int signals_init(struct signals *s);
+void signals_release(struct signals *s);
+
+enum signal_event {
+    SIGNAL_NONE,
+    SIGNAL_CHILD, /* a child changed its state: look with child_poll */
+    SIGNAL_STOP,  /* someone asks zond itself to end */
+};
+
+/* Takes one pending signal. With `child` > 0 it is passed on where the child did not get it by itself, and
+ * SIGNAL_STOP is never returned: the child decides when it is over. */
+enum signal_event signals_take(const struct signals *s, pid_t child);
+
+/* A command that is made but waits for its start, so that its PID is known before. */
+struct child {
+    pid_t pid;
+    int go, report; /* pipes */
+};
+
+/* Forks; the child waits. argv must live until child_go or child_cancel. */
+int child_prepare(struct child *c, char *const argv[], const struct signals *s);
+/* Lets it exec argv (PATH is searched). 0, or the negative errno of exec: the child is gone then. */
+int child_go(struct child *c);
+/* Ends it before it began. */
+void child_cancel(struct child *c);
+
+/* How a child ended: exactly one of code >= 0 and signal > 0. */
+struct child_end {
+    int code;
+    int signal;
+};
+
+/* 1 and *end when the child has ended, 0 when it runs. A child stopped by the terminal stops zond, too. */
+int child_poll(pid_t pid, struct child_end *end);
+
+/* Ends this process as the child ended: by the same signal or with the same code. */
+_Noreturn void child_exit_as(const struct child_end *end);
+
+#endif

@@ -1,0 +1,330 @@
+/* proc: see proc.h. Parsing is done by hand where it stands on the sampler's path (schedstat, syscall,
+ * loadavg), by scanf elsewhere. */
+#include "os/proc.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Reads a small file whole; NUL-terminates. Returns the length or a negative errno. */
+static ssize_t slurp(const char *path, char *out, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t n = read(fd, out, size - 1);
+    int err = errno;
+    close(fd);
+    if (n < 0)
+        return -err;
+    out[n] = 0;
+    return n;
+}
+
+int proc_stat(pid_t pid, struct proc_stat *out)
+{
+    char path[64], text[1024];
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    ssize_t n = slurp(path, text, sizeof(text));
+    if (n < 0)
+        return (int)n;
+    /* The name stands in parentheses and may hold any character: the fields begin after the last one. */
+    const char *fields = strrchr(text, ')');
+    unsigned long long start, stack;
+    if (!fields || sscanf(fields + 1,
+                          " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d %llu "
+                          "%*u %*d %*u %*u %*u %llu",
+                          &out->state, &out->ppid, &out->threads, &start, &stack) != 5)
+        return -EPROTO;
+    out->start_ticks = start;
+    out->start_stack = stack;
+    return 0;
+}
+
+int proc_command(pid_t pid, struct buf *out)
+{
+    char path[64], chunk[4096];
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t n;
+    while ((n = read(fd, chunk, sizeof(chunk))) > 0)
+        buf_put(out, chunk, (size_t)n);
+    close(fd);
+    return out->error == -EFBIG ? 0 : out->error;
+}
+
+int proc_exe(pid_t pid, char *out, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+    ssize_t n = readlink(path, out, size - 1);
+    if (n < 0)
+        return -errno;
+    out[n] = 0;
+    return 0;
+}
+
+int proc_comm(pid_t pid, pid_t tid, char *out, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", pid, tid);
+    ssize_t n = slurp(path, out, size);
+    if (n < 0)
+        return (int)n;
+    out[strcspn(out, "\n")] = 0;
+    return 0;
+}
+
+/* The text after "KEY:" in /proc/PID/status, copied to out. */
+static int status_field(pid_t pid, const char *key, char *out, size_t size)
+{
+    char path[64], text[4096];
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    ssize_t n = slurp(path, text, sizeof(text));
+    if (n < 0)
+        return (int)n;
+    char *line = strstr(text, key);
+    if (!line)
+        return -ENODATA;
+    line += strlen(key);
+    line[strcspn(line, "\n")] = 0;
+    snprintf(out, size, "%s", line);
+    return 0;
+}
+
+int proc_ns_tid(pid_t pid, pid_t tid, pid_t *out)
+{
+    char ids[256];
+    (void)pid; /* /proc/TID is the thread, whichever process it belongs to */
+    int err = status_field(tid, "\nNSpid:", ids, sizeof(ids));
+    if (err)
+        return err;
+    const char *last = strrchr(ids, '\t');
+    *out = atoi(last ? last + 1 : ids);
+    return 0;
+}
+
+int proc_tgid(pid_t pid, pid_t *out)
+{
+    char id[64];
+    int err = status_field(pid, "\nTgid:", id, sizeof(id));
+    if (!err)
+        *out = atoi(id);
+    return err;
+}
+
+int proc_uid(pid_t pid, uid_t *out)
+{
+    char ids[128];
+    unsigned real, effective;
+    int err = status_field(pid, "\nUid:", ids, sizeof(ids));
+    if (err)
+        return err;
+    if (sscanf(ids, "%u %u", &real, &effective) != 2)
+        return -EPROTO;
+    *out = effective;
+    return 0;
+}
+
+int proc_same_ns(pid_t pid, const char *name)
+{
+    char path[64];
+    struct stat own, other;
+    snprintf(path, sizeof(path), "/proc/self/ns/%s", name);
+    if (stat(path, &own) < 0)
+        return -errno;
+    snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, name);
+    if (stat(path, &other) < 0)
+        return -errno;
+    return own.st_ino == other.st_ino && own.st_dev == other.st_dev;
+}
+
+int proc_threads(pid_t pid, int (*each)(void *ctx, pid_t tid), void *ctx)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    DIR *dir = opendir(path);
+    if (!dir)
+        return -errno;
+    int ret = 0;
+    for (struct dirent *e; !ret && (e = readdir(dir));) {
+        if (e->d_name[0] != '.')
+            ret = each(ctx, atoi(e->d_name));
+    }
+    closedir(dir);
+    return ret;
+}
+
+static bool parse_map(char *line, struct proc_map *map)
+{
+    unsigned long start, end, offset, inode;
+    char perms[8];
+    int path_at = 0;
+    if (sscanf(line, "%lx-%lx %7s %lx %*x:%*x %lu %n", &start, &end, perms, &offset, &inode, &path_at) < 5)
+        return false;
+    line[strcspn(line, "\n")] = 0;
+    *map = (struct proc_map){.start = start,
+                             .end = end,
+                             .offset = offset,
+                             .inode = inode,
+                             .executable = perms[2] == 'x',
+                             .path = line + path_at};
+    return inode != 0 && path_at > 0 && map->path[0] == '/';
+}
+
+int proc_maps(pid_t pid, int (*each)(void *ctx, const struct proc_map *map), void *ctx)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return -errno;
+    char *line = NULL;
+    size_t size = 0;
+    int ret = 0;
+    struct proc_map map;
+    while (!ret && getline(&line, &size, file) > 0) {
+        if (parse_map(line, &map))
+            ret = each(ctx, &map);
+    }
+    free(line);
+    fclose(file);
+    return ret;
+}
+
+int proc_open_mapped(pid_t pid, const struct proc_map *map)
+{
+    char path[PROC_PATH_MAX + 64];
+    struct stat st;
+    snprintf(path, sizeof(path), "/proc/%d/root%s", pid, map->path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool regular = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    if (regular && st.st_ino == map->inode)
+        return fd;
+    snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", pid, map->start, map->end);
+    int mapped = open(path, O_RDONLY | O_CLOEXEC);
+    /* On overlay file systems the two numbers differ for one file: without the right to map_files, the file
+     * of that name is taken. */
+    if (mapped < 0 && regular)
+        return fd;
+    int err = errno;
+    if (fd >= 0)
+        close(fd);
+    return mapped < 0 ? -err : mapped;
+}
+
+int proc_cpu_ns(pid_t pid, uint64_t *out)
+{
+    /* The clock id of a process's CPU time, as clock_getcpuclockid(3) builds it. */
+    clockid_t id = (clockid_t)((~(unsigned)pid << 3) | 2);
+    struct timespec ts;
+    if (clock_gettime(id, &ts) < 0)
+        return -errno;
+    *out = (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+    return 0;
+}
+
+int proc_open_last_pid(void)
+{
+    int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int proc_last_pid(int fd, pid_t *out)
+{
+    char text[128];
+    ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+    if (n <= 0)
+        return n < 0 ? -errno : -EPROTO;
+    text[n] = 0;
+    const char *last = strrchr(text, ' ');
+    if (!last)
+        return -EPROTO;
+    *out = atoi(last + 1);
+    return 0;
+}
+
+void proc_thread_init(struct proc_thread *t)
+{
+    *t = (struct proc_thread){.schedstat = -1, .syscall = -1};
+}
+
+int proc_thread_open(struct proc_thread *t, pid_t pid, pid_t tid)
+{
+    char path[64];
+    proc_thread_close(t);
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", pid, tid);
+    t->schedstat = open(path, O_RDONLY | O_CLOEXEC);
+    if (t->schedstat < 0)
+        return -errno;
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid, tid);
+    t->syscall = open(path, O_RDONLY | O_CLOEXEC);
+    return 0;
+}
+
+void proc_thread_close(struct proc_thread *t)
+{
+    if (t->schedstat >= 0)
+        close(t->schedstat);
+    if (t->syscall >= 0)
+        close(t->syscall);
+    proc_thread_init(t);
+}
+
+static const char *skip_number(const char *s, uint64_t *value)
+{
+    uint64_t v = 0;
+    for (; *s >= '0' && *s <= '9'; s++)
+        v = v * 10 + (uint64_t)(*s - '0');
+    *value = v;
+    return *s == ' ' ? s + 1 : s;
+}
+
+int proc_thread_sched(const struct proc_thread *t, struct proc_sched *out)
+{
+    char text[96];
+    uint64_t delay;
+    ssize_t n = pread(t->schedstat, text, sizeof(text) - 1, 0);
+    if (n <= 0)
+        return n < 0 ? -errno : -ESRCH;
+    text[n] = 0;
+    const char *s = skip_number(text, &out->run_ns);
+    s = skip_number(s, &delay);
+    skip_number(s, &out->slices);
+    return 0;
+}
+
+int proc_thread_syscall(const struct proc_thread *t, struct proc_syscall *out)
+{
+    char text[256];
+    *out = (struct proc_syscall){.number = -1};
+    if (t->syscall < 0)
+        return -EPERM;
+    ssize_t n = pread(t->syscall, text, sizeof(text) - 1, 0);
+    if (n <= 0)
+        return n < 0 ? -errno : -ESRCH;
+    text[n] = 0;
+    if (text[0] < '0' || text[0] > '9')
+        return 0; /* "running", or "-1 …": blocked outside a system call (a page fault, say) */
+    char *end;
+    out->number = (int)strtol(text, &end, 10);
+    out->arg0 = strtoull(end, NULL, 16);
+    return 0;
+}
+
+uint64_t proc_tick_ns(void)
+{
+    /* The coarse clock advances once a tick: its resolution is 1/HZ. */
+    struct timespec ts = {0};
+    if (clock_getres(CLOCK_MONOTONIC_COARSE, &ts) < 0 || ts.tv_nsec == 0)
+        return 10 * NS_PER_MS;
+    return (uint64_t)ts.tv_nsec;
+}

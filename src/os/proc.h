@@ -1,0 +1,96 @@
+/* proc: what /proc says of a process and its threads, and the files that it has mapped.
+ *
+ * PIDs are those of our own PID namespace; a target in another one knows its threads by other numbers
+ * (proc_ns_tid). Files are opened through the process's own root, so that a container's files are found.
+ */
+#ifndef ZOND_OS_PROC_H
+#define ZOND_OS_PROC_H
+
+#include <sys/types.h>
+
+#include "base/base.h"
+#include "base/buf.h"
+
+#define PROC_PATH_MAX 4096
+
+/* Fields of /proc/PID/stat. */
+struct proc_stat {
+    char state;
+    pid_t ppid;
+    int threads;
+    uint64_t start_ticks; /* since boot; with the pid it names a process for good */
+    uint64_t start_stack; /* randomised at each exec: tells one program from the next */
+};
+
+int proc_stat(pid_t pid, struct proc_stat *out);
+
+/* The arguments, each ended by NUL; empty for a kernel thread or a zombie. Appends to out. */
+int proc_command(pid_t pid, struct buf *out);
+/* The path of the executable as the target sees it; " (deleted)" is kept. */
+int proc_exe(pid_t pid, char *out, size_t size);
+/* The thread's name in the kernel, without the newline. */
+int proc_comm(pid_t pid, pid_t tid, char *out, size_t size);
+/* Number of `tid` in the innermost PID namespace of the thread. */
+int proc_ns_tid(pid_t pid, pid_t tid, pid_t *out);
+/* The process leader that the thread or process `pid` belongs to. */
+int proc_tgid(pid_t pid, pid_t *out);
+/* Effective user of the process. */
+int proc_uid(pid_t pid, uid_t *out);
+/* Are we in the same user, PID and mount namespaces? name: "user", "pid", "mnt". 1, 0 or a negative errno. */
+int proc_same_ns(pid_t pid, const char *name);
+
+/* Calls `each` for every thread; a return other than 0 ends the walk with it. */
+int proc_threads(pid_t pid, int (*each)(void *ctx, pid_t tid), void *ctx);
+
+/* One line of /proc/PID/maps that is backed by a file. path is valid during the call. */
+struct proc_map {
+    uint64_t start, end, offset, inode;
+    bool executable;
+    const char *path; /* as the target sees it */
+};
+
+int proc_maps(pid_t pid, int (*each)(void *ctx, const struct proc_map *map), void *ctx);
+
+/* Opens a file that the process has mapped: through its root, or, when it was deleted or replaced since,
+ * through map_files. Returns a descriptor or a negative errno. */
+int proc_open_mapped(pid_t pid, const struct proc_map *map);
+
+/* CPU time of the whole process, ns, exact up to now (also for the part of a running time slice). */
+int proc_cpu_ns(pid_t pid, uint64_t *out);
+
+/* The highest PID given so far in our namespace: it moves whenever any process or thread is made. fd from
+ * proc_open_last_pid. */
+int proc_open_last_pid(void);
+int proc_last_pid(int fd, pid_t *out);
+
+/* Files of a thread that are read again and again through a kept descriptor. Each is -1 when closed. */
+struct proc_thread {
+    int schedstat;
+    int syscall;
+};
+
+/* Scheduler's account of a thread. run_ns lags by up to one kernel tick while the thread runs; slices
+ * counts how often it was put on a CPU. */
+struct proc_sched {
+    uint64_t run_ns;
+    uint64_t slices;
+};
+
+void proc_thread_init(struct proc_thread *t);
+/* Opens; -ENOENT or -ESRCH when the thread is gone. A syscall file that may not be opened is left at -1. */
+int proc_thread_open(struct proc_thread *t, pid_t pid, pid_t tid);
+void proc_thread_close(struct proc_thread *t);
+int proc_thread_sched(const struct proc_thread *t, struct proc_sched *out);
+
+/* What a thread is blocked in. number is -1 when it runs (or is about to), else the system call, and arg0
+ * its first argument. -EPERM when it cannot be told. */
+struct proc_syscall {
+    int number;
+    uint64_t arg0;
+};
+int proc_thread_syscall(const struct proc_thread *t, struct proc_syscall *out);
+
+/* The kernel's timer tick in ns: how far run_ns can lag. */
+uint64_t proc_tick_ns(void);
+
+#endif

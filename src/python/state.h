@@ -1,0 +1,47 @@
+/* state: interpreters, thread states, and who holds the GIL or collects garbage. */
+#ifndef ZOND_PYTHON_STATE_H
+#define ZOND_PYTHON_STATE_H
+
+#include "python/stack.h"
+
+#define PY_INTERPS_MAX 256
+/* Longer lists of thread states are a sign of torn memory or a cycle. */
+#define PY_THREADS_MAX 100000
+
+/* An interpreter. Up to 3.11 all share one GIL, later each can have its own. */
+struct py_interp {
+    uint64_t address;
+    uint64_t gil; /* struct _gil_runtime_state; a thread that waits for the GIL blocks on a word in it */
+    uint64_t gil_end;
+};
+
+/* All interpreters, newest first; at most PY_INTERPS_MAX. */
+int py_interps(struct py_runtime *rt, struct py_interp *out, size_t *count);
+
+struct py_thread {
+    uint64_t tstate;
+    uint64_t native_tid; /* kernel's tid in the target's namespace; 0 when it cannot be told */
+};
+
+/* Calls `each` for each thread state of the interpreter that has a thread. -ELOOP: more than
+ * PY_THREADS_MAX, or the list bites its tail. */
+int py_threads(struct py_runtime *rt, uint64_t interp, int (*each)(void *ctx, const struct py_thread *t),
+               void *ctx);
+
+/* What of an interpreter is read at every look; points into the batch. */
+struct py_interp_look {
+    const uint8_t *threads_head, *holder, *locked, *enabled, *collecting;
+};
+
+struct py_interp_now {
+    uint64_t threads_head; /* moves when a thread is made */
+    uint64_t gil_holder;   /* thread state, or 0: free, or there is no GIL */
+    bool collecting;       /* the garbage collector runs */
+};
+
+/* False when it does not fit into the batch. */
+bool py_interp_plan(const struct py_runtime *rt, const struct py_interp *interp, struct py_batch *batch,
+                    struct py_interp_look *look);
+struct py_interp_now py_interp_take(const struct py_interp_look *look);
+
+#endif

@@ -1,0 +1,221 @@
+/* output: see output.h.
+ *
+ * Each block goes out by one loop of write(), so that after a kill everything handed over before is whole in
+ * the file. When a write fails in the middle of a block, a seekable file is cut back to the last whole one.
+ * All signals are blocked in the thread: none of the caller's handlers runs here, and a closed pipe gives
+ * EPIPE, not SIGPIPE. Knows blocks, not what is in them.
+ */
+#include "record/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "record/block.h"
+#include "record/format.h"
+
+/* Enough for zstd, whose tables are on the heap, and for a sanitizer's frames. */
+#define STACK_SIZE (256u << 10)
+
+struct item {
+    struct item *next;
+    uint32_t type;
+    struct payload payload;
+};
+
+/* first/last/closing are guarded by lock; queued and error are also read without it. The rest belongs to the
+ * thread. start: where in the file the recording begins, or -1 when it cannot seek; whole: bytes of whole
+ * blocks written since. */
+struct output {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct item *first;
+    struct item **last;
+    bool closing;
+    atomic_size_t queued;
+    atomic_int error;
+    int fd;
+    off_t start;
+    off_t whole;
+    struct block_packer *packer;
+    struct buf block;
+};
+
+void output_fail(struct output *o, int error)
+{
+    int none = 0;
+    atomic_compare_exchange_strong(&o->error, &none, error);
+}
+
+int output_error(const struct output *o)
+{
+    return atomic_load_explicit(&o->error, memory_order_relaxed);
+}
+
+size_t output_queued(const struct output *o)
+{
+    return atomic_load_explicit(&o->queued, memory_order_relaxed);
+}
+
+static int write_all(int fd, const uint8_t *bytes, size_t len)
+{
+    while (len) {
+        ssize_t n = write(fd, bytes, len);
+        if (n >= 0) {
+            bytes += n;
+            len -= (size_t)n;
+        } else if (errno == EAGAIN) {
+            poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
+        } else if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+/* All of it, or none of it where the file can be cut. */
+static void write_whole(struct output *o, const uint8_t *bytes, size_t len)
+{
+    int err = write_all(o->fd, bytes, len);
+    if (!err) {
+        o->whole += (off_t)len;
+        return;
+    }
+    /* A partial block at the end is legal too, so a failed cut changes nothing. */
+    if (o->start >= 0 && ftruncate(o->fd, o->start + o->whole) == 0)
+        lseek(o->fd, o->start + o->whole, SEEK_SET);
+    output_fail(o, err);
+}
+
+static void write_item(struct output *o, const struct item *item)
+{
+    if (output_error(o))
+        return;
+    int err = block_pack(o->packer, item->type, &item->payload, &o->block);
+    if (err)
+        output_fail(o, err);
+    else
+        write_whole(o, o->block.data, o->block.len);
+}
+
+/* The next item to write, or NULL at the end. */
+static struct item *take(struct output *o)
+{
+    pthread_mutex_lock(&o->lock);
+    while (!o->first && !o->closing)
+        pthread_cond_wait(&o->changed, &o->lock);
+    struct item *item = o->first;
+    if (item) {
+        o->first = item->next;
+        if (!o->first)
+            o->last = &o->first;
+    }
+    pthread_mutex_unlock(&o->lock);
+    return item;
+}
+
+static void *run(void *arg)
+{
+    struct output *o = arg;
+    uint8_t preamble[REC_PREAMBLE_SIZE];
+    preamble_put(preamble, REC_FORMAT_VERSION);
+    write_whole(o, preamble, sizeof(preamble));
+    for (struct item *item; (item = take(o));) {
+        write_item(o, item);
+        atomic_fetch_sub(&o->queued, item->payload.raw.len);
+        buf_release(&item->payload.raw);
+        free(item);
+    }
+    return NULL;
+}
+
+/* A file opened for appending writes elsewhere than its offset says: it must never be cut. */
+static off_t start_of(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 || (flags & O_APPEND) ? -1 : lseek(fd, 0, SEEK_CUR);
+}
+
+static int start_thread(struct output *o)
+{
+    sigset_t all, before;
+    pthread_attr_t attr;
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_SIZE);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&o->thread, &attr, run, o);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return -err;
+}
+
+static void destroy(struct output *o)
+{
+    pthread_mutex_destroy(&o->lock);
+    pthread_cond_destroy(&o->changed);
+    block_packer_free(o->packer);
+    buf_release(&o->block);
+    free(o);
+}
+
+int output_new(int fd, struct output **out)
+{
+    struct output *o = calloc(1, sizeof(*o));
+    if (!o) {
+        close(fd);
+        return -ENOMEM;
+    }
+    o->fd = fd;
+    o->start = start_of(fd);
+    o->last = &o->first;
+    pthread_mutex_init(&o->lock, NULL);
+    pthread_cond_init(&o->changed, NULL);
+    buf_init(&o->block, BLOCK_HEAD_SIZE + REC_MAX_STORED);
+    o->packer = block_packer_new();
+    int err = o->packer ? start_thread(o) : -ENOMEM;
+    if (err) {
+        close(fd);
+        destroy(o);
+        return err;
+    }
+    *out = o;
+    return 0;
+}
+
+int output_free(struct output *o)
+{
+    pthread_mutex_lock(&o->lock);
+    o->closing = true;
+    pthread_cond_signal(&o->changed);
+    pthread_mutex_unlock(&o->lock);
+    pthread_join(o->thread, NULL);
+    if (close(o->fd) != 0)
+        output_fail(o, -errno);
+    int err = output_error(o);
+    destroy(o);
+    return err;
+}
+
+int output_push(struct output *o, uint32_t type, const struct payload *payload)
+{
+    struct item *item = malloc(sizeof(*item));
+    if (!item) {
+        free(payload->raw.data);
+        return -ENOMEM;
+    }
+    *item = (struct item){.type = type, .payload = *payload};
+    atomic_fetch_add(&o->queued, payload->raw.len);
+    pthread_mutex_lock(&o->lock);
+    *o->last = item;
+    o->last = &item->next;
+    pthread_cond_signal(&o->changed);
+    pthread_mutex_unlock(&o->lock);
+    return 0;
+}

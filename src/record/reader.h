@@ -1,0 +1,63 @@
+/* The reader: takes every whole block of a recording and says how far a cut or broken one goes.
+ *
+ * The bytes are not trusted: each id, length and count is checked against what is there before it is
+ * used, and memory is bounded by the file's own size, whatever it claims.
+ */
+#ifndef ZOND_RECORD_READER_H
+#define ZOND_RECORD_READER_H
+
+#include "record/model.h"
+
+struct rec_reader;
+
+/* What stopped a reader before the end block. */
+enum rec_break {
+    REC_WHOLE = 0,   /* complete: the end block was there */
+    REC_CUT,         /* ends without an end block, or inside a block */
+    REC_CORRUPT,     /* a checksum or a content does not fit */
+};
+
+/* Called for each event in the order of the file. Any member may be NULL. A return other than 0 ends the
+ * reading with it. Tables are filled before an event that refers to them is delivered. */
+struct rec_events {
+    int (*process)(void *ctx, uint32_t index, const struct rec_process *p);
+    int (*thread)(void *ctx, uint32_t index, const struct rec_thread *t);
+    int (*exit)(void *ctx, const struct rec_exit *e);
+    int (*sample)(void *ctx, const struct rec_sample *s);
+    int (*loss)(void *ctx, const struct rec_loss *l);
+    int (*stats)(void *ctx, const struct rec_stats *s);
+    /* Stack nodes start over from 1: fold what refers to the old ones now. The old are still readable
+     * during the call. Also called once at the end of the reading. */
+    int (*epoch)(void *ctx);
+};
+
+/* fd: open for reading at the recording's start, seekable or a pipe; stays the caller's. Reads the header.
+ * -EINVAL: not a recording · -ENODATA: ends before its header does · -EPROTONOSUPPORT: made by a newer zond. */
+int rec_reader_new(int fd, struct rec_reader **out);
+void rec_reader_free(struct rec_reader *r);
+
+const struct rec_header *rec_reader_header(const struct rec_reader *r);
+
+/* Reads all events. 0 also when the file is cut or corrupt from some point on: see rec_reader_break. */
+int rec_reader_run(struct rec_reader *r, const struct rec_events *events, void *ctx);
+
+/* After the run. offset: the byte where the first block starts that could not be taken. */
+enum rec_break rec_reader_break(const struct rec_reader *r, uint64_t *offset);
+/* After the run: the end block, or NULL if there was none. */
+const struct rec_end *rec_reader_end(const struct rec_reader *r);
+
+/* Tables; valid during and after the run. A string is NUL-terminated; out-of-range ids give "?" and zeros. */
+const char *rec_reader_string(const struct rec_reader *r, uint32_t id, size_t *len /* may be NULL */);
+struct rec_code rec_reader_code(const struct rec_reader *r, uint32_t id);
+struct rec_frame rec_reader_frame(const struct rec_reader *r, uint32_t id);
+struct rec_node rec_reader_node(const struct rec_reader *r, uint32_t id);
+uint32_t rec_reader_node_count(const struct rec_reader *r);
+uint32_t rec_reader_frame_count(const struct rec_reader *r);
+uint32_t rec_reader_code_count(const struct rec_reader *r);
+/* Latest known state (a name or version learnt later is in here). */
+uint32_t rec_reader_process_count(const struct rec_reader *r);
+uint32_t rec_reader_thread_count(const struct rec_reader *r);
+struct rec_process rec_reader_process(const struct rec_reader *r, uint32_t index);
+struct rec_thread rec_reader_thread(const struct rec_reader *r, uint32_t index);
+
+#endif

@@ -1,0 +1,230 @@
+/* The reader's tables and the events that are not samples: one function for each section of a chunk. */
+#include <errno.h>
+#include <string.h>
+
+#include "record/reader_state.h"
+
+typedef int take_fn(struct rec_reader *r, struct cursor *c);
+
+struct taker {
+    enum rec_section section;
+    take_fn *take; /* one record of the section */
+};
+
+int reader_append(struct buf *table, const void *item, size_t size)
+{
+    uint8_t *to = buf_reserve(table, size);
+    if (!to)
+        return table->error == -EFBIG ? -EBADMSG : table->error;
+    memcpy(to, item, size);
+    table->len += size;
+    return 0;
+}
+
+static bool is_string(const struct rec_reader *r, uint32_t id)
+{
+    return id < reader_count(&r->string_ends, sizeof(uint32_t));
+}
+
+static uint64_t cursor_time(const struct rec_reader *r, struct cursor *c)
+{
+    return r->header.started_ns + (uint64_t)cursor_svarint(c);
+}
+
+/* The old nodes are readable during the callback. */
+static int take_epoch(struct rec_reader *r, struct cursor *c)
+{
+    cursor_u8(c);
+    if (c->bad)
+        return -EBADMSG;
+    int rc = r->events->epoch ? reader_answer(r, r->events->epoch(r->ctx)) : 0;
+    if (rc)
+        return rc;
+    r->epoch++;
+    r->nodes.len = sizeof(struct rec_node);
+    return 0;
+}
+
+static int take_string(struct rec_reader *r, struct cursor *c)
+{
+    uint32_t len = cursor_u32(c);
+    const uint8_t *bytes = cursor_bytes(c, len);
+    if (!bytes)
+        return -EBADMSG;
+    uint8_t *to = buf_reserve(&r->string_bytes, (size_t)len + 1);
+    if (!to)
+        return r->string_bytes.error == -EFBIG ? -EBADMSG : r->string_bytes.error;
+    memcpy(to, bytes, len);
+    to[len] = 0;
+    uint32_t end = (uint32_t)r->string_bytes.len + len;
+    r->string_bytes.len = (size_t)end + 1;
+    return reader_append(&r->string_ends, &end, sizeof(end));
+}
+
+static int take_code(struct rec_reader *r, struct cursor *c)
+{
+    struct rec_code code = {0};
+    code.name = cursor_u32(c);
+    code.file = cursor_u32(c);
+    code.first_line = cursor_u32(c);
+    code.kind = cursor_u8(c);
+    if (c->bad || !is_string(r, code.name) || !is_string(r, code.file))
+        return -EBADMSG;
+    return reader_append(&r->codes, &code, sizeof(code));
+}
+
+static int take_frame(struct rec_reader *r, struct cursor *c)
+{
+    struct rec_frame frame;
+    frame.code = cursor_u32(c);
+    frame.line = cursor_u32(c);
+    frame.end_line = cursor_u32(c);
+    frame.column = cursor_u32(c);
+    frame.end_column = cursor_u32(c);
+    if (c->bad || frame.code >= rec_reader_code_count(r))
+        return -EBADMSG;
+    return reader_append(&r->frames, &frame, sizeof(frame));
+}
+
+static int take_process(struct rec_reader *r, struct cursor *c)
+{
+    struct rec_process p;
+    p.pid = cursor_u32(c);
+    p.ppid = cursor_u32(c);
+    p.start_ns = cursor_time(r, c);
+    p.python = cursor_u32(c);
+    p.command = cursor_u32(c);
+    if (c->bad || !is_string(r, p.python) || !is_string(r, p.command))
+        return -EBADMSG;
+    uint32_t index = rec_reader_process_count(r);
+    int err = reader_append(&r->processes, &p, sizeof(p));
+    if (err)
+        return err;
+    return r->events->process ? reader_answer(r, r->events->process(r->ctx, index, &p)) : 0;
+}
+
+/* Rounded down, also before the start of the recording. */
+static uint64_t units_of(const struct rec_reader *r, uint64_t ns)
+{
+    int64_t d = (int64_t)(ns - r->header.started_ns);
+    int64_t unit = (int64_t)r->unit_ns;
+    return (uint64_t)(d / unit - (d % unit < 0 ? 1 : 0));
+}
+
+static int take_thread(struct rec_reader *r, struct cursor *c)
+{
+    struct reader_thread t = {0};
+    t.info.process = cursor_u32(c);
+    t.info.tid = cursor_u32(c);
+    t.info.start_ns = cursor_time(r, c);
+    t.info.name = cursor_u32(c);
+    if (c->bad || t.info.process >= rec_reader_process_count(r) || !is_string(r, t.info.name))
+        return -EBADMSG;
+    for (size_t i = 0; i < REC_LANES; i++)
+        t.lanes[i].end = units_of(r, t.info.start_ns);
+    uint32_t index = rec_reader_thread_count(r);
+    int err = reader_append(&r->threads, &t, sizeof(t));
+    if (err)
+        return err;
+    return r->events->thread ? reader_answer(r, r->events->thread(r->ctx, index, &t.info)) : 0;
+}
+
+static int take_thread_name(struct rec_reader *r, struct cursor *c)
+{
+    uint32_t thread = cursor_u32(c);
+    uint32_t name = cursor_u32(c);
+    if (c->bad || thread >= rec_reader_thread_count(r) || !is_string(r, name))
+        return -EBADMSG;
+    ((struct reader_thread *)r->threads.data)[thread].info.name = name;
+    return 0;
+}
+
+static int take_python(struct rec_reader *r, struct cursor *c)
+{
+    uint32_t process = cursor_u32(c);
+    uint32_t python = cursor_u32(c);
+    if (c->bad || process >= rec_reader_process_count(r) || !is_string(r, python))
+        return -EBADMSG;
+    ((struct rec_process *)r->processes.data)[process].python = python;
+    return 0;
+}
+
+static int take_exit(struct rec_reader *r, struct cursor *c)
+{
+    struct rec_exit e;
+    e.process = cursor_u32(c);
+    e.end_ns = cursor_time(r, c);
+    e.code = (int32_t)cursor_svarint(c);
+    e.signal = (int32_t)cursor_svarint(c);
+    e.cpu_ns = cursor_varint(c);
+    if (c->bad || e.process >= rec_reader_process_count(r))
+        return -EBADMSG;
+    return r->events->exit ? reader_answer(r, r->events->exit(r->ctx, &e)) : 0;
+}
+
+/* A kind that this version does not know is passed over. */
+static int take_loss(struct rec_reader *r, struct cursor *c)
+{
+    struct rec_loss l;
+    l.kind = cursor_u8(c);
+    l.time_ns = cursor_time(r, c);
+    l.count = cursor_varint(c);
+    l.detail = cursor_u32(c);
+    if (c->bad || !is_string(r, l.detail))
+        return -EBADMSG;
+    bool wanted = r->events->loss && l.kind < REC_LOSS_KINDS;
+    return wanted ? reader_answer(r, r->events->loss(r->ctx, &l)) : 0;
+}
+
+static int take_stats(struct rec_reader *r, struct cursor *c)
+{
+    struct rec_stats s;
+    s.time_ns = cursor_time(r, c);
+    s.ticks = cursor_varint(c);
+    s.samples = cursor_varint(c);
+    s.cpu_ns = cursor_varint(c);
+    s.reads = cursor_varint(c);
+    s.read_bytes = cursor_varint(c);
+    s.stops = cursor_varint(c);
+    if (c->bad)
+        return -EBADMSG;
+    return r->events->stats ? reader_answer(r, r->events->stats(r->ctx, &s)) : 0;
+}
+
+static int take_all(struct rec_reader *r, struct cursor *sections, const struct taker *takers, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct cursor *c = &sections[takers[i].section];
+        while (c->at < c->end) {
+            int rc = takers[i].take(r, c);
+            if (rc)
+                return rc;
+        }
+    }
+    return 0;
+}
+
+int reader_take_tables(struct rec_reader *r, struct cursor sections[REC_SECTIONS])
+{
+    static const struct taker takers[] = {
+        {REC_SEC_EPOCH, take_epoch},
+        {REC_SEC_STRINGS, take_string},
+        {REC_SEC_CODES, take_code},
+        {REC_SEC_FRAMES, take_frame},
+        {REC_SEC_PROCESSES, take_process},
+        {REC_SEC_THREADS, take_thread},
+        {REC_SEC_THREAD_NAMES, take_thread_name},
+        {REC_SEC_PYTHONS, take_python},
+    };
+    return take_all(r, sections, takers, ARRAY_LEN(takers));
+}
+
+int reader_take_events(struct rec_reader *r, struct cursor sections[REC_SECTIONS])
+{
+    static const struct taker takers[] = {
+        {REC_SEC_EXITS, take_exit},
+        {REC_SEC_LOSSES, take_loss},
+        {REC_SEC_STATS, take_stats},
+    };
+    return take_all(r, sections, takers, ARRAY_LEN(takers));
+}

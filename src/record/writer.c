@@ -1,0 +1,546 @@
+/* writer: see writer.h.
+ *
+ * The open chunk is one growing buffer for each section of the format; an event appends to its section, a
+ * sample to each column. Closing the chunk joins the sections and hands them to the output's thread. Only
+ * samples are dropped when the output is too slow: everything else is small, bounded by the tables' limits,
+ * and needed to understand what follows.
+ */
+#include "record/writer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/strtab.h"
+#include "record/format.h"
+#include "record/intern.h"
+#include "record/output.h"
+#include "record/stacks.h"
+
+/* An open chunk is closed beyond this many bytes, looked at once in CHECK_EVERY appends. What these add in
+ * between stays below SECTION_MAX: 64 strings of 64 KiB, or all nodes of an epoch in one sample. */
+#define CHUNK_SIZE (256u << 10)
+#define CHECK_EVERY 64
+#define SECTION_MAX (8u << 20)
+
+/* Payload that may wait for the output before samples are dropped; its memory is at most twice that. */
+#define QUEUE_MAX (32u << 20)
+
+/* A new epoch begins at the flush after this many nodes. */
+#define NODES_WANT_FLUSH (REC_MAX_NODES / 2)
+
+static const char unknown_name[] = "(unknown)";
+static const char full_detail[] =
+    "a table of the recording was full: some names, places or callers are missing";
+
+/* What the next sample of a lane is coded against. Times are in units since the start; cpu_rest_ns is the CPU
+ * time not yet written, less than a unit. stack is valid in `epoch` only, and the empty stack later. */
+struct lane {
+    uint64_t end;
+    uint32_t cpu_rest_ns;
+    uint32_t stack;
+    uint32_t epoch;
+};
+
+struct thread_state {
+    struct lane lanes[REC_LANES];
+};
+
+struct rec_writer {
+    struct output *output;
+    uint64_t started_ns;
+    uint64_t period; /* units */
+    struct strtab strings;
+    struct intern codes;
+    struct intern frames;
+    struct stacks stacks;
+    struct thread_state *threads;
+    size_t thread_cap;
+    uint32_t thread_count;
+    uint32_t process_count;
+    uint32_t last_thread; /* of the last sample in the open chunk */
+    uint32_t epoch;
+    uint32_t unchecked; /* appends since the size of the chunk was looked at */
+    uint64_t dropped;   /* looks lost to a slow output, not yet reported */
+    uint64_t overflow;  /* things lost to a full table, not yet reported */
+    uint32_t full_detail;
+    struct buf sections[REC_SECTIONS];
+};
+
+/* Whole units since the start of the recording, rounded down; modulo 2^64, as all arithmetic on times is. */
+static uint64_t units_of(const struct rec_writer *w, uint64_t ns)
+{
+    int64_t d = (int64_t)(ns - w->started_ns);
+    int64_t q = d / REC_TIME_UNIT_NS;
+    return (uint64_t)(d % REC_TIME_UNIT_NS < 0 ? q - 1 : q);
+}
+
+static void put_time(const struct rec_writer *w, struct buf *to, uint64_t ns)
+{
+    buf_put_svarint(to, (int64_t)(ns - w->started_ns));
+}
+
+static void put_bytes(struct buf *to, const void *bytes, size_t len)
+{
+    buf_put_varint(to, len);
+    buf_put(to, bytes, len);
+}
+
+/* Hands a payload to the output. One that is lost takes with it what later ones refer to, so that ends it. */
+static void push(struct rec_writer *w, enum rec_block_type type, struct payload *payload)
+{
+    int err = payload->raw.error;
+    if (err || output_error(w->output))
+        buf_release(&payload->raw);
+    else
+        err = output_push(w->output, type, payload);
+    if (err)
+        output_fail(w->output, err);
+}
+
+/* Chunks ---------------------------------------------------------------------------------------------------
+ */
+
+static size_t chunk_len(const struct rec_writer *w)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < REC_SECTIONS; i++)
+        len += w->sections[i].len;
+    return len;
+}
+
+static void put_loss(struct rec_writer *w, const struct rec_loss *loss)
+{
+    struct buf *to = &w->sections[REC_SEC_LOSSES];
+    buf_put_u8(to, loss->kind);
+    put_time(w, to, loss->time_ns);
+    buf_put_varint(to, loss->count);
+    buf_put_varint(to, loss->detail);
+}
+
+static void put_lost(struct rec_writer *w, enum rec_loss_kind kind, uint64_t *count, uint32_t detail)
+{
+    if (*count) {
+        put_loss(w, &(struct rec_loss){
+                        .kind = (uint8_t)kind, .time_ns = clock_ns(), .count = *count, .detail = detail});
+    }
+    *count = 0;
+}
+
+/* Order of the sections in a chunk. Each from `first_alone` on is a part of its own: these are noise of
+ * different kinds, which compresses better apart; the others are short or hardly vary. */
+static const uint8_t section_order[] = {
+    REC_SEC_EPOCH,        REC_SEC_STRINGS, REC_SEC_CODES, REC_SEC_FRAMES, REC_SEC_PROCESSES, REC_SEC_THREADS,
+    REC_SEC_THREAD_NAMES, REC_SEC_PYTHONS, REC_SEC_EXITS, REC_SEC_LOSSES, REC_SEC_STATS,     REC_COL_THREAD,
+    REC_COL_START,        REC_COL_COUNT,   REC_COL_END,   REC_COL_CPU,    REC_COL_STATE,     REC_COL_SYSCALL,
+    REC_COL_STACK,        REC_COL_UP,      REC_COL_GROWN, REC_COL_LEAVES, REC_COL_FRAMES,
+};
+static const size_t first_alone = 14;
+
+/* Moves the section to the end of the payload. */
+static void join(struct payload *to, struct buf *section, uint8_t id, bool alone)
+{
+    if (section->len) {
+        if (alone && to->raw.len)
+            to->cuts[to->cut_count++] = (uint32_t)to->raw.len;
+        buf_put_varint(&to->raw, id);
+        put_bytes(&to->raw, section->data, section->len);
+    }
+    if (section->error)
+        to->raw.error = section->error;
+    buf_clear(section);
+}
+
+static void close_chunk(struct rec_writer *w)
+{
+    put_lost(w, REC_LOSS_WRITE, &w->dropped, 0);
+    put_lost(w, REC_LOSS_TRUNCATED, &w->overflow, w->full_detail);
+    w->unchecked = 0;
+    w->last_thread = 0;
+    size_t len = chunk_len(w);
+    if (len == 0)
+        return;
+    struct payload payload = {0};
+    buf_init(&payload.raw, REC_MAX_RAW);
+    /* At once: the content, and the longest id and length of each section. */
+    buf_reserve(&payload.raw, len + ARRAY_LEN(section_order) * 20);
+    for (size_t i = 0; i < ARRAY_LEN(section_order); i++)
+        join(&payload, &w->sections[section_order[i]], section_order[i], i >= first_alone);
+    push(w, REC_BLOCK_CHUNK, &payload);
+}
+
+/* To be called after each append. */
+static void appended(struct rec_writer *w)
+{
+    if (++w->unchecked < CHECK_EVERY)
+        return;
+    w->unchecked = 0;
+    if (chunk_len(w) > CHUNK_SIZE)
+        close_chunk(w);
+}
+
+/* Life -----------------------------------------------------------------------------------------------------
+ */
+
+static void push_header(struct rec_writer *w, const struct rec_header *h)
+{
+    struct payload payload = {0};
+    struct buf *raw = &payload.raw;
+    buf_init(raw, REC_MAX_RAW);
+    put_bytes(raw, h->zond, strlen(h->zond));
+    put_bytes(raw, h->host, strlen(h->host));
+    put_bytes(raw, h->command, h->command_len);
+    buf_put_varint(raw, h->started_wall_ns);
+    buf_put_varint(raw, h->started_ns);
+    buf_put_varint(raw, h->period_ns);
+    buf_put_varint(raw, REC_TIME_UNIT_NS);
+    buf_put_varint(raw, h->attached ? 1 : 0);
+    push(w, REC_BLOCK_HEADER, &payload);
+}
+
+/* Entry 0 of codes and frames is what a full table answers. */
+static int init_tables(struct rec_writer *w)
+{
+    intern_init(&w->codes, sizeof(struct rec_code), REC_MAX_CODES);
+    intern_init(&w->frames, sizeof(struct rec_frame), REC_MAX_FRAMES);
+    for (size_t i = 0; i < REC_SECTIONS; i++)
+        buf_init(&w->sections[i], SECTION_MAX);
+    int err = strtab_init(&w->strings);
+    if (!err)
+        err = stacks_init(&w->stacks);
+    if (err)
+        return err;
+    w->strings.bytes.max = REC_MAX_STRING_BYTES;
+    w->full_detail = rec_string(w, full_detail, strlen(full_detail));
+    rec_code(w, &(struct rec_code){.name = rec_string(w, unknown_name, strlen(unknown_name))});
+    rec_frame(w, &(struct rec_frame){0});
+    return w->frames.count == 1 ? 0 : -ENOMEM;
+}
+
+static void destroy(struct rec_writer *w)
+{
+    for (size_t i = 0; i < REC_SECTIONS; i++)
+        buf_release(&w->sections[i]);
+    strtab_release(&w->strings);
+    intern_release(&w->codes);
+    intern_release(&w->frames);
+    stacks_release(&w->stacks);
+    free(w->threads);
+    free(w);
+}
+
+int rec_writer_new(int fd, const struct rec_header *header, struct rec_writer **out)
+{
+    struct rec_writer *w = calloc(1, sizeof(*w));
+    if (!w) {
+        close(fd);
+        return -ENOMEM;
+    }
+    w->started_ns = header->started_ns;
+    w->period = header->period_ns / REC_TIME_UNIT_NS;
+    w->epoch = 1;
+    int err = output_new(fd, &w->output);
+    if (!err) {
+        push_header(w, header);
+        err = init_tables(w);
+        if (err)
+            output_free(w->output);
+    }
+    if (err) {
+        destroy(w);
+        return err;
+    }
+    *out = w;
+    return 0;
+}
+
+static void push_end(struct rec_writer *w, const struct rec_end *end)
+{
+    struct payload payload = {0};
+    buf_init(&payload.raw, REC_MAX_RAW);
+    put_time(w, &payload.raw, end->ended_ns);
+    buf_put_svarint(&payload.raw, end->code);
+    buf_put_svarint(&payload.raw, end->signal);
+    push(w, REC_BLOCK_END, &payload);
+}
+
+int rec_writer_free(struct rec_writer *w, const struct rec_end *end)
+{
+    if (!w)
+        return 0;
+    rec_flush(w);
+    if (end)
+        push_end(w, end);
+    int err = output_free(w->output);
+    destroy(w);
+    return err;
+}
+
+int rec_writer_error(const struct rec_writer *w)
+{
+    return output_error(w->output);
+}
+
+/* Tables ---------------------------------------------------------------------------------------------------
+ */
+
+uint32_t rec_string(struct rec_writer *w, const void *bytes, size_t len)
+{
+    struct strtab *t = &w->strings;
+    size_t before = t->count;
+    if (before >= REC_MAX_STRINGS)
+        t->bytes.max = t->bytes.len;
+    uint32_t id;
+    if (strtab_intern(t, bytes, len, &id) != 0) {
+        w->overflow++;
+        return 0;
+    }
+    if (t->count != before) {
+        put_bytes(&w->sections[REC_SEC_STRINGS], strtab_get(t, id), strtab_len(t, id));
+        appended(w);
+    }
+    return id;
+}
+
+uint32_t rec_code(struct rec_writer *w, const struct rec_code *code)
+{
+    struct rec_code key;
+    memset(&key, 0, sizeof(key));
+    key.name = code->name;
+    key.file = code->file;
+    key.first_line = code->first_line;
+    key.kind = code->kind;
+    uint32_t id;
+    bool added;
+    if (intern_id(&w->codes, &key, &id, &added) != 0) {
+        w->overflow++;
+        return 0;
+    }
+    if (added) {
+        struct buf *to = &w->sections[REC_SEC_CODES];
+        buf_put_varint(to, key.name);
+        buf_put_varint(to, key.file);
+        buf_put_varint(to, key.first_line);
+        buf_put_u8(to, key.kind);
+        appended(w);
+    }
+    return id;
+}
+
+uint32_t rec_frame(struct rec_writer *w, const struct rec_frame *frame)
+{
+    uint32_t id;
+    bool added;
+    if (intern_id(&w->frames, frame, &id, &added) != 0) {
+        w->overflow++;
+        return 0;
+    }
+    if (added) {
+        struct buf *to = &w->sections[REC_SEC_FRAMES];
+        buf_put_varint(to, frame->code);
+        buf_put_varint(to, frame->line);
+        buf_put_varint(to, frame->end_line);
+        buf_put_varint(to, frame->column);
+        buf_put_varint(to, frame->end_column);
+        appended(w);
+    }
+    return id;
+}
+
+uint32_t rec_push(struct rec_writer *w, uint32_t parent, uint32_t frame)
+{
+    uint32_t node;
+    if (stacks_push(&w->stacks, parent, frame, &node) != 0) {
+        w->overflow++;
+        return parent;
+    }
+    return node;
+}
+
+uint32_t rec_epoch(const struct rec_writer *w)
+{
+    return w->epoch;
+}
+
+bool rec_wants_flush(const struct rec_writer *w)
+{
+    return w->stacks.count >= NODES_WANT_FLUSH;
+}
+
+uint32_t rec_process(struct rec_writer *w, const struct rec_process *process)
+{
+    if (w->process_count == REC_MAX_PROCESSES) {
+        w->overflow++;
+        return UINT32_MAX;
+    }
+    struct buf *to = &w->sections[REC_SEC_PROCESSES];
+    buf_put_varint(to, process->pid);
+    buf_put_varint(to, process->ppid);
+    put_time(w, to, process->start_ns);
+    buf_put_varint(to, process->python);
+    buf_put_varint(to, process->command);
+    appended(w);
+    return w->process_count++;
+}
+
+static int grow_threads(struct rec_writer *w)
+{
+    size_t cap = w->thread_cap ? 2 * w->thread_cap : 64;
+    struct thread_state *threads = realloc(w->threads, cap * sizeof(*threads));
+    if (!threads)
+        return -ENOMEM;
+    w->threads = threads;
+    w->thread_cap = cap;
+    return 0;
+}
+
+uint32_t rec_thread(struct rec_writer *w, const struct rec_thread *thread)
+{
+    if (thread->process >= w->process_count || w->thread_count == REC_MAX_THREADS ||
+        (w->thread_count == w->thread_cap && grow_threads(w) != 0)) {
+        w->overflow++;
+        return UINT32_MAX;
+    }
+    struct buf *to = &w->sections[REC_SEC_THREADS];
+    buf_put_varint(to, thread->process);
+    buf_put_varint(to, thread->tid);
+    put_time(w, to, thread->start_ns);
+    buf_put_varint(to, thread->name);
+    appended(w);
+    struct thread_state *state = &w->threads[w->thread_count];
+    memset(state, 0, sizeof(*state));
+    for (size_t i = 0; i < REC_LANES; i++)
+        state->lanes[i].end = units_of(w, thread->start_ns);
+    return w->thread_count++;
+}
+
+void rec_thread_name(struct rec_writer *w, uint32_t thread, uint32_t name)
+{
+    if (thread >= w->thread_count)
+        return;
+    buf_put_varint(&w->sections[REC_SEC_THREAD_NAMES], thread);
+    buf_put_varint(&w->sections[REC_SEC_THREAD_NAMES], name);
+    appended(w);
+}
+
+void rec_process_python(struct rec_writer *w, uint32_t process, uint32_t python)
+{
+    if (process >= w->process_count)
+        return;
+    buf_put_varint(&w->sections[REC_SEC_PYTHONS], process);
+    buf_put_varint(&w->sections[REC_SEC_PYTHONS], python);
+    appended(w);
+}
+
+/* Events ---------------------------------------------------------------------------------------------------
+ */
+
+void rec_exit(struct rec_writer *w, const struct rec_exit *exit)
+{
+    if (exit->process >= w->process_count)
+        return;
+    struct buf *to = &w->sections[REC_SEC_EXITS];
+    buf_put_varint(to, exit->process);
+    put_time(w, to, exit->end_ns);
+    buf_put_svarint(to, exit->code);
+    buf_put_svarint(to, exit->signal);
+    buf_put_varint(to, exit->cpu_ns);
+    appended(w);
+}
+
+void rec_loss(struct rec_writer *w, const struct rec_loss *loss)
+{
+    put_loss(w, loss);
+    appended(w);
+}
+
+void rec_stats(struct rec_writer *w, const struct rec_stats *stats)
+{
+    struct buf *to = &w->sections[REC_SEC_STATS];
+    put_time(w, to, stats->time_ns);
+    buf_put_varint(to, stats->ticks);
+    buf_put_varint(to, stats->samples);
+    buf_put_varint(to, stats->cpu_ns);
+    buf_put_varint(to, stats->reads);
+    buf_put_varint(to, stats->read_bytes);
+    buf_put_varint(to, stats->stops);
+    appended(w);
+}
+
+/* Samples --------------------------------------------------------------------------------------------------
+ */
+
+static void put_difference(struct buf *to, uint64_t a, uint64_t b)
+{
+    buf_put_svarint(to, (int64_t)(a - b));
+}
+
+static void put_times(struct rec_writer *w, struct lane *lane, const struct rec_sample *s)
+{
+    uint64_t end = units_of(w, s->end_ns);
+    uint64_t start = units_of(w, s->end_ns - s->wall_ns);
+    uint64_t cpu_ns = lane->cpu_rest_ns + s->cpu_ns;
+    uint64_t cpu = cpu_ns / REC_TIME_UNIT_NS;
+    put_difference(&w->sections[REC_COL_END], end, lane->end + w->period * s->count);
+    put_difference(&w->sections[REC_COL_START], start, lane->end);
+    if (s->state & REC_ON_CPU)
+        put_difference(&w->sections[REC_COL_CPU], end - start, cpu);
+    else
+        put_difference(&w->sections[REC_COL_CPU], cpu, 0);
+    lane->end = end;
+    lane->cpu_rest_ns = (uint32_t)(cpu_ns % REC_TIME_UNIT_NS);
+}
+
+static void put_stack(struct rec_writer *w, struct lane *lane, uint32_t node)
+{
+    if (lane->epoch != w->epoch)
+        lane->stack = REC_NO_STACK;
+    lane->epoch = w->epoch;
+    if (node >= w->stacks.count)
+        node = REC_NO_STACK;
+    stacks_write(&w->stacks, lane->stack, node,
+                 &(struct stack_columns){.stack = &w->sections[REC_COL_STACK],
+                                         .up = &w->sections[REC_COL_UP],
+                                         .grown = &w->sections[REC_COL_GROWN],
+                                         .leaves = &w->sections[REC_COL_LEAVES],
+                                         .frames = &w->sections[REC_COL_FRAMES]});
+    lane->stack = node;
+}
+
+static void put_sample(struct rec_writer *w, const struct rec_sample *s)
+{
+    struct lane *lane = &w->threads[s->thread].lanes[rec_lane_of(s->state)];
+    buf_put_svarint(&w->sections[REC_COL_THREAD], (int64_t)s->thread - w->last_thread);
+    put_times(w, lane, s);
+    put_stack(w, lane, s->stack);
+    buf_put_u8(&w->sections[REC_COL_STATE], s->state);
+    buf_put_varint(&w->sections[REC_COL_SYSCALL], s->syscall == REC_NO_SYSCALL ? 0 : s->syscall + 1u);
+    buf_put_varint(&w->sections[REC_COL_COUNT], s->count);
+    w->last_thread = s->thread;
+}
+
+void rec_sample(struct rec_writer *w, const struct rec_sample *s)
+{
+    if (s->thread >= w->thread_count) {
+        w->overflow += s->count;
+        return;
+    }
+    if (output_queued(w->output) > QUEUE_MAX) {
+        w->dropped += s->count;
+        return;
+    }
+    put_sample(w, s);
+    appended(w);
+}
+
+void rec_flush(struct rec_writer *w)
+{
+    close_chunk(w);
+    if (!rec_wants_flush(w))
+        return;
+    w->epoch++;
+    stacks_clear(&w->stacks);
+    buf_put_u8(&w->sections[REC_SEC_EPOCH], 1);
+}

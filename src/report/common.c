@@ -1,0 +1,209 @@
+/* common: see common.h. */
+#include "report/common.h"
+
+#include <string.h>
+
+#include "report/units.h"
+
+const char *metric_name(enum metric metric)
+{
+    static const char *const names[METRIC_COUNT] = {
+        [METRIC_WALL] = "wall time",
+        [METRIC_CPU] = "CPU time",
+        [METRIC_GIL] = "time holding the GIL",
+        [METRIC_GC] = "time in garbage collection",
+    };
+    return names[metric];
+}
+
+static void say(struct term *t, enum ink ink, const char *text)
+{
+    term_paragraph(t, ink, NULL, text, strlen(text));
+}
+
+static void say_broken(struct term *t, const struct profile *p)
+{
+    char text[256];
+    char time[UNITS_MAX];
+    uint64_t offset = 0;
+    enum rec_break broken = rec_reader_break(profile_reader(p), &offset);
+    if (broken == REC_WHOLE)
+        return;
+    units_time(time, profile_elapsed_ns(p));
+    if (broken == REC_CUT)
+        snprintf(text, sizeof(text),
+                 "Incomplete: the recording ends without its end mark, as when zond is killed. Shown is what "
+                 "there is, up to %s.",
+                 time);
+    else
+        snprintf(
+            text, sizeof(text),
+            "Damaged: the recording cannot be read from byte %llu on. Shown is what comes before, up to %s.",
+            (unsigned long long)offset, time);
+    say(t, INK_WARN, text);
+}
+
+static bool has_python(const struct rec_reader *r)
+{
+    for (uint32_t i = 0; i < rec_reader_process_count(r); i++) {
+        if (rec_reader_process(r, i).python)
+            return true;
+    }
+    return false;
+}
+
+void common_loss_details(struct term *t, const struct profile *p, const char *label)
+{
+    size_t count;
+    const uint32_t *details = profile_loss_details(p, &count);
+    for (size_t i = 0; i < count; i++) {
+        size_t len;
+        const char *s = rec_reader_string(profile_reader(p), details[i], &len);
+        struct buf clean;
+        buf_init(&clean, TEXT_MAX * 10);
+        text_clean(&clean, s, len, t->style.unicode);
+        term_paragraph(t, INK_PLAIN, label, (char *)clean.data, clean.len);
+        buf_release(&clean);
+    }
+}
+
+/* Why there is not one sample of the metric to show. */
+static void say_nothing(struct term *t, const struct profile *p)
+{
+    const struct rec_reader *r = profile_reader(p);
+    char text[256];
+    if (profile_sum(p)->samples) {
+        snprintf(text, sizeof(text), "The recording holds samples, but none with %s.",
+                 metric_name(t->style.metric));
+        say(t, INK_PLAIN, text);
+    } else if (t->style.tasks) {
+        say(t, INK_PLAIN,
+            "No asyncio task was seen waiting. Await chains are recorded with CPython 3.14 and later.");
+    } else if (profile_stats(p)->samples) {
+        say(t, INK_PLAIN,
+            "The recording holds samples, but none of the process or thread that was asked for.");
+    } else if (has_python(r)) {
+        say(t, INK_PLAIN, "No samples: Python was seen, but it ended before the first look at its stack.");
+        common_loss_details(t, p, NULL);
+    } else {
+        say(t, INK_PLAIN,
+            "No Python was seen: neither the command nor what it started was a CPython that zond "
+            "can look into.");
+        common_loss_details(t, p, NULL);
+    }
+}
+
+bool common_opening(struct term *t, struct profile *p)
+{
+    say_broken(t, p);
+    if (weights_of(profile_sum(p), t->style.metric))
+        return true;
+    say_nothing(t, p);
+    return false;
+}
+
+/* Words that a shell takes as they are need no quotes. */
+static bool is_plain(const char *word, size_t len)
+{
+    static const char special[] = " \t\n\"'\\$`*?[]{}()<>|&;#~!";
+    for (size_t i = 0; i < len; i++) {
+        if (strchr(special, word[i]))
+            return false;
+    }
+    return len > 0;
+}
+
+void common_command(struct buf *out, const struct term *t, const char *args, size_t len)
+{
+    const char *end = args + len;
+    for (const char *word = args; word < end;) {
+        size_t n = strnlen(word, (size_t)(end - word));
+        const char *quote = is_plain(word, n) ? "" : "'";
+        if (word > args)
+            buf_put_str(out, " ");
+        buf_put_str(out, quote);
+        text_clean(out, word, n, t->style.unicode);
+        buf_put_str(out, quote);
+        word += n + 1;
+    }
+}
+
+const char *common_path(const struct term *t, const char *path, size_t *len)
+{
+    const char *here = t->style.here;
+    size_t n = here ? strlen(here) : 0;
+    if (n > 1 && *len > n + 1 && memcmp(path, here, n) == 0 && path[n] == '/') {
+        *len -= n + 1;
+        return path + n + 1;
+    }
+    return path;
+}
+
+/* Where in path what follows `root` starts: the last such place, or 0. */
+static size_t after_last(const char *path, size_t len, const char *root)
+{
+    size_t n = strlen(root);
+    size_t found = 0;
+    for (size_t i = 0; i + n < len; i++) {
+        if (memcmp(path + i, root, n) == 0)
+            found = i + n;
+    }
+    return found;
+}
+
+/* Past "/lib/python3.11/", or 0. */
+static size_t after_library(const char *path, size_t len)
+{
+    size_t at = after_last(path, len, "/lib/python3.");
+    if (!at)
+        return 0;
+    const char *slash = memchr(path + at, '/', len - at);
+    return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+const char *common_short_path(const struct term *t, const char *path, size_t *len)
+{
+    size_t cut = after_last(path, *len, "/site-packages/");
+    cut = cut ? cut : after_last(path, *len, "/dist-packages/");
+    cut = cut ? cut : after_library(path, *len);
+    if (!cut || cut >= *len)
+        return common_path(t, path, len);
+    *len -= cut;
+    return path + cut;
+}
+
+void common_function_cell(struct table *table, const struct profile *p, uint32_t code)
+{
+    const struct rec_reader *r = profile_reader(p);
+    size_t len;
+    const char *name = rec_reader_string(r, rec_reader_code(r, code).name, &len);
+    table_foreign(table, INK_PLAIN, name, len);
+}
+
+void common_place_cell(struct table *table, const struct term *t, const struct profile *p, uint32_t code,
+                       uint32_t line)
+{
+    const struct rec_reader *r = profile_reader(p);
+    char place[TEXT_MAX];
+    size_t len;
+    const char *file = rec_reader_string(r, rec_reader_code(r, code).file, &len);
+    file = common_short_path(t, file, &len);
+    size_t room = sizeof(place) - UNITS_MAX;
+    size_t n = len < room ? len : room;
+    memcpy(place, file, n);
+    if (line && n)
+        n += (size_t)snprintf(place + n, UNITS_MAX, ":%u", line);
+    table_foreign(table, INK_DIM, place, n);
+}
+
+void common_time_cell(struct table *table, uint64_t ns, uint64_t max_ns)
+{
+    char text[UNITS_MAX];
+    table_cell(table, ns ? INK_PLAIN : INK_DIM, "%s", units_time_like(text, ns, max_ns));
+}
+
+void common_share_cell(struct table *table, uint64_t part, uint64_t whole)
+{
+    char text[UNITS_MAX];
+    table_cell(table, part ? INK_PLAIN : INK_DIM, "%s", units_percent(text, part, whole));
+}

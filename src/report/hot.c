@@ -1,0 +1,103 @@
+/* hot: the functions and the lines that took most of the time. */
+#include <string.h>
+
+#include "report/sections.h"
+#include "report/source.h"
+#include "report/units.h"
+
+/* Says how the rows are sorted, and how to leave waiting out when it covers all else. */
+static void functions_heading(struct term *t, const struct profile *p)
+{
+    const struct weights *sum = profile_sum(p);
+    enum metric by = t->style.metric;
+    bool waits = by == METRIC_WALL && !t->style.tasks && sum->blocked > sum->wall / 2;
+    term_heading(t, "Functions", "%sby %s, sampled%s", t->style.tasks ? "awaited by waiting tasks, " : "",
+                 metric_name(by), waits ? "; --metric cpu leaves out waiting" : "");
+}
+
+static const struct table_column function_columns[] = {
+    {"self", TABLE_RIGHT, 0, 0, 0},
+    {"", TABLE_BAR, 0, 0, 4},
+    {"", TABLE_RIGHT, 0, 0, 2},
+    {"total", TABLE_RIGHT, 0, 0, 0},
+    {"", TABLE_RIGHT, 0, 0, 3},
+    {"function", TABLE_LEFT, TEXT_CUT_END, 14, 0},
+    {"", TABLE_LEFT, TEXT_CUT_START, 16, 1},
+};
+
+int section_functions(struct term *t, struct profile *p, size_t limit, bool all)
+{
+    enum metric by = t->style.metric;
+    size_t count;
+    uint64_t whole = weights_of(profile_sum(p), by);
+    const struct profile_function *f = profile_functions(p, by, &count);
+    struct table *table = table_new(t, function_columns, ARRAY_LEN(function_columns));
+    uint64_t most = 0;
+    for (size_t i = 0; i < count && i < limit; i++)
+        most = max_u64(most, weights_of(&f[i].total, by));
+    for (size_t i = 0; i < count && i < limit && weights_of(all ? &f[i].total : &f[i].self, by); i++) {
+        uint64_t self = weights_of(&f[i].self, by);
+        uint64_t total = weights_of(&f[i].total, by);
+        common_share_cell(table, self, whole);
+        table_bar(table, INK_BAR, (double)self / (double)whole);
+        common_time_cell(table, self, most);
+        common_share_cell(table, total, whole);
+        common_time_cell(table, total, most);
+        common_function_cell(table, p, f[i].code);
+        common_place_cell(table, t, p, f[i].code, rec_reader_code(profile_reader(p), f[i].code).first_line);
+    }
+    functions_heading(t, p);
+    int rc = table_print(table);
+    table_free(table);
+    return rc;
+}
+
+/* The text of a line in its file as it is now, without indentation; else the name of the function. */
+static void source_cell(struct table *table, const struct profile *p, const struct profile_line *l)
+{
+    const struct rec_reader *r = profile_reader(p);
+    struct rec_code code = rec_reader_code(r, l->code);
+    struct source source;
+    size_t len = 0;
+    const char *text = NULL;
+    if (source_open(&source, rec_reader_string(r, code.file, NULL)) == 0)
+        text = source_line(&source, l->line, &len);
+    for (; len && (*text == ' ' || *text == '\t'); text++)
+        len--;
+    if (len)
+        table_foreign(table, INK_PLAIN, text, len);
+    else
+        common_function_cell(table, p, l->code);
+    source_release(&source);
+}
+
+static const struct table_column line_columns[] = {
+    {"self", TABLE_RIGHT, 0, 0, 0},
+    {"", TABLE_BAR, 0, 0, 2},
+    {"", TABLE_RIGHT, 0, 0, 1},
+    {"line", TABLE_LEFT, TEXT_CUT_START, 13, 0},
+    {"", TABLE_LEFT, TEXT_CUT_END, 13, 0},
+};
+
+int section_lines(struct term *t, struct profile *p, size_t limit)
+{
+    enum metric by = t->style.metric;
+    size_t count;
+    uint64_t whole = weights_of(profile_sum(p), by);
+    const struct profile_line *l = profile_lines(p, by, &count);
+    struct table *table = table_new(t, line_columns, ARRAY_LEN(line_columns));
+    uint64_t most = count ? weights_of(&l[0].self, by) : 0;
+    for (size_t i = 0; i < count && i < limit && weights_of(&l[i].self, by); i++) {
+        uint64_t self = weights_of(&l[i].self, by);
+        common_share_cell(table, self, whole);
+        table_bar(table, INK_BAR, (double)self / (double)whole);
+        common_time_cell(table, self, most);
+        common_place_cell(table, t, p, l[i].code, l[i].line);
+        source_cell(table, p, &l[i]);
+    }
+    if (most)
+        term_heading(t, "Lines", "by %s, sampled", metric_name(by));
+    int rc = table_print(table);
+    table_free(table);
+    return rc;
+}

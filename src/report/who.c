@@ -1,0 +1,145 @@
+/* who: the processes and threads of a recording, busiest first. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "report/sections.h"
+#include "report/states.h"
+#include "report/units.h"
+
+/* An entry of a table of the profile, by the weight that it is sorted by. */
+struct entry {
+    size_t index;
+    uint64_t weight;
+};
+
+static int by_weight(const void *a, const void *b)
+{
+    const struct entry *x = a;
+    const struct entry *y = b;
+    if (x->weight != y->weight)
+        return x->weight < y->weight ? 1 : -1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* The wall time and CPU time of a row, then its states as shares of its wall time. */
+static void weight_cells(struct table *table, const struct weights *w, const struct weights *most)
+{
+    struct states s;
+    states_of(&s, w, METRIC_WALL);
+    common_time_cell(table, w->wall, most->wall);
+    common_time_cell(table, w->cpu, most->cpu);
+    for (size_t i = 0; i < s.count; i++)
+        common_share_cell(table, s.parts[i].ns, s.total);
+}
+
+/* In the order of states_of with METRIC_WALL. */
+#define WEIGHT_COLUMNS                                                                                       \
+    {"time", TABLE_RIGHT, 0, 0, 6}, {"CPU", TABLE_RIGHT, 0, 0, 0}, {"Python", TABLE_RIGHT, 0, 0, 4},         \
+        {"C", TABLE_RIGHT, 0, 0, 3}, {"GC", TABLE_RIGHT, 0, 0, 5}, {"GIL wait", TABLE_RIGHT, 0, 0, 2},       \
+    {                                                                                                        \
+        "waiting", TABLE_RIGHT, 0, 0, 1                                                                      \
+    }
+
+static const struct table_column thread_columns[] = {
+    {"tid", TABLE_RIGHT, 0, 0, 0},
+    {"thread", TABLE_LEFT, TEXT_CUT_END, 10, 0},
+    WEIGHT_COLUMNS,
+};
+
+static const struct table_column process_columns[] = {
+    {"pid", TABLE_RIGHT, 0, 0, 0},
+    {"process", TABLE_LEFT, TEXT_CUT_END, 10, 0},
+    {"Python version", TABLE_LEFT, TEXT_CUT_END, 6, 7},
+    WEIGHT_COLUMNS,
+};
+
+static void widen(struct weights *most, const struct weights *w)
+{
+    most->wall = max_u64(most->wall, w->wall);
+    most->cpu = max_u64(most->cpu, w->cpu);
+}
+
+static void heading(struct term *t, const char *title, size_t shown, size_t count)
+{
+    if (shown < count)
+        term_heading(t, title, "the first %zu of %zu by %s, in shares of their time", shown, count,
+                     metric_name(t->style.metric));
+    else
+        term_heading(t, title, "%zu, in shares of their time", count);
+}
+
+static void thread_row(struct table *table, const struct rec_reader *r, const struct profile_thread *p,
+                       const struct weights *most)
+{
+    struct rec_thread thread = rec_reader_thread(r, p->thread);
+    size_t len;
+    const char *name = rec_reader_string(r, thread.name, &len);
+    table_cell(table, INK_PLAIN, "%u", thread.tid);
+    table_foreign(table, INK_PLAIN, name, len);
+    weight_cells(table, &p->sum, most);
+}
+
+int section_threads(struct term *t, const struct profile *p, size_t limit)
+{
+    size_t count;
+    const struct profile_thread *threads = profile_threads(p, &count);
+    struct weights most = {0};
+    if (count < 2)
+        return 0;
+    struct entry *order = calloc(count, sizeof(*order));
+    struct table *table = table_new(t, thread_columns, ARRAY_LEN(thread_columns));
+    for (size_t i = 0; order && i < count; i++) {
+        order[i] = (struct entry){i, weights_of(&threads[i].sum, t->style.metric)};
+        widen(&most, &threads[i].sum);
+    }
+    if (order)
+        qsort(order, count, sizeof(*order), by_weight);
+    for (size_t i = 0; order && i < count && i < limit; i++)
+        thread_row(table, profile_reader(p), &threads[order[i].index], &most);
+    heading(t, "Threads", count < limit ? count : limit, count);
+    int rc = order ? table_print(table) : -ENOMEM;
+    table_free(table);
+    free(order);
+    return rc;
+}
+
+static void process_row(struct table *table, struct term *t, const struct rec_reader *r,
+                        const struct profile_process *p, const struct weights *most)
+{
+    struct rec_process process = rec_reader_process(r, p->process);
+    size_t len, python_len;
+    const char *command = rec_reader_string(r, process.command, &len);
+    const char *python = rec_reader_string(r, process.python, &python_len);
+    struct buf text;
+    buf_init(&text, TEXT_MAX * 10);
+    common_command(&text, t, command, len);
+    table_cell(table, INK_PLAIN, "%u", process.pid);
+    table_foreign(table, INK_PLAIN, text.len ? (char *)text.data : "", text.len);
+    table_foreign(table, INK_PLAIN, python, python_len);
+    weight_cells(table, &p->sum, most);
+    buf_release(&text);
+}
+
+int section_processes(struct term *t, const struct profile *p, size_t limit)
+{
+    size_t count;
+    const struct profile_process *processes = profile_processes(p, &count);
+    struct weights most = {0};
+    if (count < 2)
+        return 0;
+    struct entry *order = calloc(count, sizeof(*order));
+    struct table *table = table_new(t, process_columns, ARRAY_LEN(process_columns));
+    for (size_t i = 0; order && i < count; i++) {
+        order[i] = (struct entry){i, weights_of(&processes[i].sum, t->style.metric)};
+        widen(&most, &processes[i].sum);
+    }
+    if (order)
+        qsort(order, count, sizeof(*order), by_weight);
+    for (size_t i = 0; order && i < count && i < limit; i++)
+        process_row(table, t, profile_reader(p), &processes[order[i].index], &most);
+    heading(t, "Processes", count < limit ? count : limit, count);
+    int rc = order ? table_print(table) : -ENOMEM;
+    table_free(table);
+    free(order);
+    return rc;
+}

@@ -1,0 +1,416 @@
+/* look: the stacks of a target's threads at one moment, as nodes of the recording's trie.
+ *
+ * Threads that did not run since the last look keep their stack without a read. The others are planned
+ * into batches; what was missed or torn is planned again, by itself, up to ATTEMPTS times.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "sample/target_state.h"
+
+#define ATTEMPTS 12
+/* From this attempt on a stack that does not fit the plan is taken after a comparison. */
+#define PATIENT_FROM 3
+/* A code object in a frame that moved is compared with the target's memory when the last time is longer ago. */
+#define CODE_FRESH_NS NS_PER_MS
+/* Threads looked at by one read. */
+#define BATCH_THREADS 32
+/* A thread that did not run for so many looks is asked only at every CALM_STRIDE-th look, where a process
+ * has more than CALM_CROWD threads. */
+#define CALM_AFTER 16
+#define CALM_STRIDE 4
+#define CALM_CROWD 16
+/* Interpreters whose state is read by one call. */
+#define INTERPS_MAX 8
+
+/* A thread in a batch. */
+struct pending {
+    struct thread *thread;
+    struct py_look look;
+    uint64_t cpu_ns;
+    unsigned attempts;
+};
+
+static const struct py_interp_now *now_of(const struct target *t, const struct thread *thread)
+{
+    static const struct py_interp_now nothing;
+    for (size_t i = 0; i < t->interp_count; i++) {
+        if (t->interps[i].address == thread->interp)
+            return &t->now[i];
+    }
+    return &nothing;
+}
+
+static bool waits_for_gil(const struct target *t, const struct thread *thread)
+{
+    if (!thread->blocked || thread->syscall != SYS_futex)
+        return false;
+    for (size_t i = 0; i < t->interp_count; i++) {
+        const struct py_interp *interp = &t->interps[i];
+        if (thread->syscall_arg >= interp->gil && thread->syscall_arg < interp->gil_end)
+            return true;
+    }
+    return false;
+}
+
+static uint8_t state_of(const struct target *t, const struct thread *thread, bool on_cpu, bool in_call)
+{
+    const struct py_interp_now *now = now_of(t, thread);
+    bool holds = now->gil_holder == thread->tstate;
+    bool has_gil = !t->runtime.layout.free_threaded || now->gil_holder;
+    uint8_t state = on_cpu ? REC_ON_CPU : 0;
+    if (holds)
+        state |= REC_GIL_HELD;
+    else if (waits_for_gil(t, thread))
+        state |= REC_GIL_WAIT;
+    if (now->collecting && (holds || (!has_gil && on_cpu)))
+        state |= REC_IN_GC;
+    /* Running without the GIL is running C code, whatever the frame stands on. */
+    if (in_call || (on_cpu && has_gil && !holds))
+        state |= REC_IN_C;
+    return state;
+}
+
+/* The instruction's index in its code, or -1 when it lies outside. An instruction before the first one is a
+ * frame that has not begun: it counts as the first. */
+static int64_t unit_of(const struct target *t, const struct py_frame *frame, const struct py_code *code)
+{
+    const struct layout *l = &t->runtime.layout;
+    uint64_t start = frame->code + l->code.bytecode;
+    uint64_t offset = l->frame.lasti_unit ? frame->instr : frame->instr - start;
+    if (!l->frame.lasti_unit && frame->instr + 2 == start)
+        return 0;
+    return offset / 2 < code->units ? (int64_t)(offset / 2) : -1;
+}
+
+/* Free-threaded 3.14+: a thread may run a copy of the bytecode of its own; the address within that copy is
+ * turned into one within the code object. */
+static int rebase_tlbc(struct target *t, struct py_frame *frame)
+{
+    const struct layout *l = &t->runtime.layout;
+    uint64_t copies, start;
+    if (frame->tlbc <= 0 || l->code.tlbc == ABSENT)
+        return 0;
+    struct memory *memory = &t->runtime.memory;
+    int err = memory_read_u64(memory, frame->code + l->code.tlbc, &copies);
+    if (!err)
+        err = memory_read_u64(memory, copies + 8 + 8 * (uint64_t)frame->tlbc, &start);
+    if (!err)
+        frame->instr = frame->instr - start + frame->code + l->code.bytecode;
+    return err;
+}
+
+static uint32_t intern_frame(struct target *t, const struct py_code *code, uint32_t unit)
+{
+    struct rec_writer *w = t->s->writer;
+    struct rec_code entry = {.name = rec_string(w, code->name, strlen(code->name)),
+                             .file = rec_string(w, code->file, strlen(code->file)),
+                             .first_line = code->identity.first_line,
+                             .kind = REC_PYTHON};
+    struct py_place place = py_code_place(&t->runtime, code, unit);
+    struct rec_frame frame = {.code = rec_code(w, &entry),
+                              .line = place.line,
+                              .end_line = place.end_line,
+                              .column = place.column,
+                              .end_column = place.end_column};
+    return rec_frame(w, &frame);
+}
+
+/* A frame whose code object cannot be made sense of, after all attempts: shown as what it is. */
+static uint32_t unreadable_frame(struct target *t)
+{
+    static const char name[] = "(unreadable)";
+    struct rec_writer *w = t->s->writer;
+    struct rec_code code = {.name = rec_string(w, name, sizeof(name) - 1), .kind = REC_PYTHON};
+    struct rec_frame frame = {.code = rec_code(w, &code)};
+    return rec_frame(w, &frame);
+}
+
+static bool memo_reserve(struct memo *m, size_t depth)
+{
+    if (depth <= m->cap)
+        return true;
+    size_t cap = depth + depth / 2 + 16;
+    struct py_frame *frames = realloc(m->frames, cap * sizeof(*frames));
+    if (frames)
+        m->frames = frames;
+    uint32_t *nodes = realloc(m->nodes, cap * sizeof(*nodes));
+    if (nodes)
+        m->nodes = nodes;
+    if (!frames || !nodes)
+        return false;
+    m->cap = cap;
+    return true;
+}
+
+static bool same_frame(const struct py_frame *a, const struct py_frame *b)
+{
+    return a->at == b->at && a->code == b->code && a->instr == b->instr && a->tlbc == b->tlbc;
+}
+
+/* How many of the outermost frames are the same as at the last look. */
+static size_t common_frames(const struct target *t, const struct memo *m, const struct py_stack *stack)
+{
+    if (m->record_epoch != rec_epoch(t->s->writer) || m->code_epoch != t->codes.epoch)
+        return 0;
+    size_t most = min_u64(m->depth, stack->depth), n = 0;
+    /* Both lists have the outermost frame last. */
+    while (n < most && same_frame(&m->frames[m->depth - 1 - n], &stack->frames[stack->depth - 1 - n]))
+        n++;
+    return n;
+}
+
+/* Code objects whose identity is to be compared, collected over one stack. */
+struct checks {
+    struct py_code *list[MEMORY_PIECES_MAX];
+    size_t count;
+};
+
+static int run_checks(struct target *t, struct checks *checks, uint64_t now_ns)
+{
+    int err = checks->count ? py_codes_check(&t->runtime, checks->list, checks->count, now_ns) : 0;
+    checks->count = 0;
+    return err;
+}
+
+/* The frame's id in the recording, or PY_NO_ID when the copy makes no sense. *code_out as for py_codes_get. */
+static uint32_t frame_id(struct target *t, struct py_frame *frame, struct py_code **code_out, uint64_t now_ns)
+{
+    struct py_code *code;
+    *code_out = NULL;
+    if (py_codes_get(&t->codes, &t->runtime, frame->code, now_ns, &code) != 0)
+        return PY_NO_ID;
+    struct py_frame rebased = *frame;
+    if (rebase_tlbc(t, &rebased) != 0)
+        return PY_NO_ID;
+    int64_t unit = unit_of(t, &rebased, code);
+    if (unit < 0)
+        return PY_NO_ID;
+    *code_out = code;
+    uint32_t *id = &code->ids[unit];
+    if (*id == PY_NO_ID)
+        *id = intern_frame(t, code, (uint32_t)unit);
+    return *id;
+}
+
+/* Turns the stack into a node. `last`: no further attempt follows, so that frames that make no sense are
+ * shown as unreadable; otherwise they are -EAGAIN. */
+static int stack_to_node(struct target *t, struct thread *thread, struct py_stack *stack, bool last, uint64_t now_ns,
+                         uint32_t *node, bool *in_call)
+{
+    struct memo *m = &thread->memo;
+    struct checks checks = {.count = 0};
+    size_t common = common_frames(t, m, stack);
+    if (!memo_reserve(m, stack->depth + common))
+        return -ENOMEM;
+    uint32_t epoch = t->codes.epoch;
+    uint32_t parent = common ? m->nodes[m->depth - common] : REC_NO_STACK;
+    /* The common frames stay at the end of the arrays, which move when the depth changes. */
+    memmove(m->nodes + (stack->depth - common), m->nodes + (m->depth - common), common * sizeof(*m->nodes));
+    m->depth = 0;
+    *in_call = false;
+    int err = 0;
+    for (size_t i = stack->depth - common; i-- > 0 && !err;) {
+        struct py_code *code;
+        uint32_t id = frame_id(t, &stack->frames[i], &code, now_ns);
+        if (t->codes.epoch != epoch || (id == PY_NO_ID && !last))
+            return -EAGAIN;
+        if (id == PY_NO_ID)
+            id = unreadable_frame(t);
+        if (code && code->checked_ns + CODE_FRESH_NS < now_ns)
+            checks.list[checks.count++] = code;
+        if (checks.count == MEMORY_PIECES_MAX)
+            err = run_checks(t, &checks, now_ns);
+        parent = rec_push(t->s->writer, parent, id);
+        m->nodes[i] = parent;
+    }
+    if (!err)
+        err = run_checks(t, &checks, now_ns);
+    if (err && !last)
+        return -EAGAIN;
+    memcpy(m->frames, stack->frames, stack->depth * sizeof(*m->frames));
+    m->depth = stack->depth;
+    m->record_epoch = rec_epoch(t->s->writer);
+    m->code_epoch = epoch;
+    *node = parent;
+    struct py_code *leaf;
+    if (stack->depth && frame_id(t, &stack->frames[0], &leaf, now_ns) != PY_NO_ID)
+        *in_call = py_code_calls(&t->runtime, leaf, (uint32_t)unit_of(t, &stack->frames[0], leaf));
+    return 0;
+}
+
+static void lose(struct target *t, enum rec_loss_kind kind, uint64_t count)
+{
+    t->s->losses[kind] += count;
+}
+
+/* A thread whose stack is known (or given up): its sample. */
+static void settle(struct target *t, struct pending *p, uint32_t node, bool in_call, uint64_t now_ns)
+{
+    struct thread *thread = p->thread;
+    uint64_t wall = now_ns - thread->last_ns;
+    bool on_cpu = p->cpu_ns * 2 >= wall && p->cpu_ns;
+    uint8_t state = state_of(t, thread, on_cpu, in_call);
+    thread->resting = thread->blocked;
+    thread_add(thread, t->s->writer, now_ns, p->cpu_ns, node, state, thread->syscall);
+    t->s->samples++;
+}
+
+/* The result of a look that was read. True when the thread is done with. */
+static bool take(struct target *t, struct pending *p, uint64_t now_ns)
+{
+    struct sampling *s = t->s;
+    uint32_t node = REC_NO_STACK;
+    bool in_call = false;
+    bool last = p->attempts + 1 >= ATTEMPTS;
+    enum py_taken taken = py_look_take(s->walker, &t->runtime, &p->look, p->attempts >= PATIENT_FROM, &s->stack);
+    if (taken == PY_NO_THREAD) {
+        p->thread->gone = true;
+        t->list_stale = true;
+        return true;
+    }
+    int err = -EAGAIN;
+    if (taken == PY_TAKEN)
+        err = stack_to_node(t, p->thread, &s->stack, last, now_ns, &node, &in_call);
+    if (err) {
+        lose(t, REC_LOSS_TORN, taken != PY_MISSED);
+        return false;
+    }
+    lose(t, REC_LOSS_TRUNCATED, s->stack.truncated);
+    settle(t, p, node, in_call, now_ns);
+    return true;
+}
+
+/* The guesses of a look led to memory that is not there: start without any. */
+static void forget_guesses(struct py_spot *spot)
+{
+    spot->extra_count = 0;
+    spot->cframe = 0;
+    memset(spot->chunks, 0, sizeof(spot->chunks));
+}
+
+static void take_interps(struct target *t, const struct py_interp_look *looks, size_t first, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct py_interp_now now = py_interp_take(&looks[i]);
+        t->list_stale |= now.threads_head != t->now[first + i].threads_head;
+        t->now[first + i] = now;
+    }
+}
+
+/* What one read brings: the states of interpreters [first_interp, + interps), and threads. */
+struct round {
+    struct pending *list;
+    size_t count;   /* threads that wait for a look */
+    size_t planned; /* the first of them are in this read */
+    struct py_interp_look looks[INTERPS_MAX];
+    size_t first_interp, interps;
+};
+
+static void plan_round(struct target *t, struct round *r)
+{
+    struct py_batch *batch = &t->s->batch;
+    py_batch_clear(batch);
+    r->first_interp += r->interps;
+    r->interps = min_u64(t->interp_count - r->first_interp, INTERPS_MAX);
+    for (size_t i = 0; i < r->interps; i++)
+        py_interp_plan(&t->runtime, &t->interps[r->first_interp + i], batch, &r->looks[i]);
+    r->planned = 0;
+    /* A thread's state refers to its interpreter's: threads wait until all interpreters are known. */
+    if (r->first_interp + r->interps < t->interp_count)
+        return;
+    while (r->planned < r->count &&
+           py_look_plan(&t->runtime, &r->list[r->planned].thread->spot, batch, &r->list[r->planned].look))
+        r->planned++;
+}
+
+/* Goes through the threads of a round after the read; those that are done with leave the list. */
+static void finish_round(struct target *t, struct round *r, size_t whole, uint64_t now_ns)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        struct pending *p = &r->list[i];
+        bool planned = i < r->planned;
+        bool was_read = planned && p->look.end_piece <= whole;
+        if (was_read && take(t, p, now_ns))
+            continue;
+        if (planned && !was_read && p->look.first_piece <= whole)
+            forget_guesses(&p->thread->spot);
+        p->attempts += planned;
+        if (p->attempts >= ATTEMPTS)
+            lose(t, was_read ? REC_LOSS_DROPPED : REC_LOSS_UNREADABLE, 1);
+        else
+            r->list[kept++] = *p;
+    }
+    r->count = kept;
+}
+
+static int look_at(struct target *t, struct pending *list, size_t count, uint64_t now_ns)
+{
+    struct round r = {.list = list, .count = count};
+    while (r.count || r.first_interp + r.interps < t->interp_count) {
+        size_t whole;
+        plan_round(t, &r);
+        int err = memory_readv(&t->runtime.memory, t->s->batch.pieces, t->s->batch.count, &whole);
+        if (err && err != -EFAULT)
+            return err;
+        /* The interpreters stand first in the batch: without them the process is another one by now. */
+        if (err && r.interps && whole < (r.planned ? list[0].look.first_piece : t->s->batch.count))
+            return -ESRCH;
+        take_interps(t, r.looks, r.first_interp, r.interps);
+        finish_round(t, &r, whole, now_ns);
+    }
+    return 0;
+}
+
+/* Does the thread rest as it did at the last look? Then its stretch goes on without a read. */
+static bool rests(struct target *t, struct thread *thread, uint64_t cpu_ns, uint64_t now_ns)
+{
+    if (!thread->resting || !thread->blocked || thread->memo.record_epoch != rec_epoch(t->s->writer))
+        return false;
+    const struct stretch *s = &thread->open;
+    thread_add(thread, t->s->writer, now_ns, cpu_ns, s->stack, s->state, s->syscall);
+    t->s->samples++;
+    return true;
+}
+
+/* Is it this calm thread's turn to be asked? */
+static bool is_turn(const struct target *t, const struct thread *thread, size_t position)
+{
+    if (t->thread_count <= CALM_CROWD || thread->calm < CALM_AFTER)
+        return true;
+    return (t->looks + position) % CALM_STRIDE == 0;
+}
+
+int target_look_threads(struct target *t, uint64_t now_ns)
+{
+    struct pending list[BATCH_THREADS];
+    size_t count = 0, position = 0;
+    uint64_t cpu_ns;
+    int err = proc_cpu_ns(t->pid, &cpu_ns);
+    if (err)
+        return -ESRCH;
+    bool idle = cpu_ns == t->cpu_ns;
+    bool exact = t->kernel_threads == 1 && t->thread_count == 1;
+    t->cpu_ns = cpu_ns;
+    t->looks++;
+    for (struct thread *thread = t->threads; thread && !err; thread = thread->next, position++) {
+        uint64_t ran_ns = 0;
+        if ((idle && rests(t, thread, 0, now_ns)) || !is_turn(t, thread, position))
+            continue;
+        if (thread_look(thread, now_ns, exact ? &cpu_ns : NULL, t->s->tick_ns, &ran_ns) != 0) {
+            thread->gone = t->list_stale = true;
+            continue;
+        }
+        if (rests(t, thread, ran_ns, now_ns))
+            continue;
+        list[count++] = (struct pending){.thread = thread, .cpu_ns = ran_ns};
+        if (count == BATCH_THREADS) {
+            err = look_at(t, list, count, now_ns);
+            count = 0;
+        }
+    }
+    return !err && count ? look_at(t, list, count, now_ns) : err;
+}

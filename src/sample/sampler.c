@@ -1,0 +1,268 @@
+/* sampler: see sampler.h.
+ *
+ * Ticks stand on a grid of the period, each moved by a random part of it, so that a program which itself
+ * keeps time is not always met at the same point. A tick that comes too late is counted as missed, and the
+ * next look's samples stand for the time in between.
+ */
+#include "sample/sampler.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "os/watch.h"
+#include "sample/target.h"
+
+#define FLUSH_NS NS_PER_S
+/* Without a pause between looks, signals and births are looked for this often; also the shortest pause of
+ * the watch at any rate. */
+#define HOUSEKEEPING_NS NS_PER_MS
+/* Part of the period by which a tick is moved at most. */
+#define JITTER_PART 4
+
+struct sampler {
+    struct sampling sampling;
+    struct watch watch;
+    const struct signals *signals;
+    const struct sampler_options *options;
+    struct sampler_result *result;
+    pid_t root;
+    struct target **targets;
+    size_t count, cap;
+    uint64_t now_ns, started_ns, next_ns, flushed_ns, kept_house_ns;
+    uint64_t random;
+    bool moved; /* something was born since the last look */
+    bool over;
+};
+
+static int add_target(struct sampler *s, pid_t pid, pid_t ppid)
+{
+    if (s->count == s->cap) {
+        size_t cap = s->cap ? s->cap * 2 : 16;
+        struct target **targets = realloc(s->targets, cap * sizeof(struct target *));
+        if (!targets)
+            return -ENOMEM;
+        s->targets = targets;
+        s->cap = cap;
+    }
+    int err = target_new(&s->sampling, pid, ppid, s->now_ns, &s->targets[s->count]);
+    if (!err)
+        s->count++;
+    return err;
+}
+
+static bool is_target(const struct sampler *s, pid_t pid)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (target_pid(s->targets[i]) == pid)
+            return true;
+    }
+    return false;
+}
+
+static void on_born(void *ctx, pid_t pid, pid_t ppid)
+{
+    struct sampler *s = ctx;
+    if (is_target(s, ppid) && !is_target(s, pid))
+        add_target(s, pid, ppid);
+}
+
+static void remember_root(struct sampler *s, const struct target *t)
+{
+    struct sampler_result *r = s->result;
+    r->found = target_found(t);
+    for (size_t i = 0; i < PY_VERSION_MAX; i++)
+        r->version[i] = target_version(t)[i];
+}
+
+static void end_target(struct sampler *s, size_t i, int32_t code, int32_t signal)
+{
+    target_end(s->targets[i], s->now_ns, code, signal);
+    target_free(s->targets[i]);
+    s->targets[i] = s->targets[--s->count];
+}
+
+static void root_ended(struct sampler *s, int32_t code, int32_t signal)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (target_pid(s->targets[i]) == s->root) {
+            end_target(s, i, code, signal);
+            break;
+        }
+    }
+    s->over = true;
+}
+
+/* Our own child: has it ended? Its CPU time is read before it is reaped. */
+static void look_for_end(struct sampler *s)
+{
+    struct child_end *end = &s->result->end;
+    s->now_ns = clock_ns();
+    for (size_t i = 0; i < s->count; i++)
+        target_read_cpu(s->targets[i]);
+    if (child_poll(s->root, end) == 1)
+        root_ended(s, end->signal ? REC_NO_CODE : end->code, end->signal);
+}
+
+static void take_signals(struct sampler *s)
+{
+    for (;;) {
+        switch (signals_take(s->signals, s->options->own_child ? s->root : 0)) {
+        case SIGNAL_NONE:
+            return;
+        case SIGNAL_CHILD:
+            if (s->options->own_child)
+                look_for_end(s);
+            break;
+        case SIGNAL_STOP:
+            s->result->stopped = s->over = true;
+            return;
+        }
+    }
+}
+
+static void look_at_all(struct sampler *s)
+{
+    for (size_t i = 0; i < s->count;) {
+        struct target *t = s->targets[i];
+        target_look(t, s->now_ns, s->moved);
+        bool is_root = target_pid(t) == s->root;
+        if (is_root)
+            remember_root(s, t);
+        if (target_phase(t) != TARGET_GONE) {
+            i++;
+        } else if (!is_root) {
+            end_target(s, i, REC_NO_CODE, 0);
+        } else if (!s->options->own_child) {
+            root_ended(s, REC_NO_CODE, 0);
+        } else {
+            i++; /* it is a zombie: SIGCHLD brings its status */
+        }
+    }
+    s->moved = false;
+    s->result->ticks++;
+}
+
+static void flush(struct sampler *s)
+{
+    uint64_t reads = 0, bytes = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        target_flush(s->targets[i]);
+        target_count_reads(s->targets[i], &reads, &bytes);
+    }
+    sampling_report(&s->sampling, s->now_ns, s->result->ticks, reads, bytes);
+    rec_flush(s->sampling.writer);
+    s->flushed_ns = s->now_ns;
+}
+
+static void keep_house(struct sampler *s)
+{
+    bool moved = false;
+    s->kept_house_ns = s->now_ns;
+    watch_poll(&s->watch, on_born, s, &moved);
+    s->moved |= moved;
+    if (s->now_ns - s->flushed_ns >= FLUSH_NS)
+        flush(s);
+    if (s->options->duration_ns && s->now_ns - s->started_ns >= s->options->duration_ns)
+        s->result->stopped = s->over = true;
+    if (s->options->give_up_ns && !s->sampling.pythons && s->now_ns - s->started_ns >= s->options->give_up_ns)
+        s->result->stopped = s->over = true;
+}
+
+/* xorshift64: any spread will do. */
+static uint64_t random_below(struct sampler *s, uint64_t limit)
+{
+    s->random ^= s->random << 13;
+    s->random ^= s->random >> 7;
+    s->random ^= s->random << 17;
+    return limit ? s->random % limit : 0;
+}
+
+/* Waits for the next tick, or for a signal, whichever is first. True: it is time to look. */
+static bool wait_for_tick(struct sampler *s)
+{
+    struct pollfd fd = {.fd = s->signals->fd, .events = POLLIN};
+    uint64_t now = clock_ns();
+    uint64_t wait = s->next_ns > now ? s->next_ns - now : 0;
+    struct timespec timeout = {.tv_sec = (time_t)(wait / NS_PER_S), .tv_nsec = (long)(wait % NS_PER_S)};
+    bool signalled = ppoll(&fd, 1, &timeout, NULL) > 0;
+    if (signalled)
+        take_signals(s);
+    return !signalled && !s->over;
+}
+
+static void schedule_next(struct sampler *s)
+{
+    uint64_t period = s->options->period_ns;
+    if (!period)
+        return;
+    uint64_t grid = s->next_ns - s->next_ns % period + period;
+    if (s->now_ns > grid + period) {
+        uint64_t late = (s->now_ns - grid) / period;
+        s->sampling.losses[REC_LOSS_MISSED] += late;
+        grid += late * period;
+    }
+    s->next_ns = grid + random_below(s, period / JITTER_PART);
+}
+
+static void loop(struct sampler *s)
+{
+    uint64_t pause = max_u64(HOUSEKEEPING_NS, s->options->period_ns / 2);
+    while (!s->over) {
+        bool keeps_house = clock_ns() - s->kept_house_ns >= min_u64(pause, 5 * NS_PER_MS);
+        if ((s->options->period_ns || keeps_house) && !wait_for_tick(s))
+            continue;
+        s->now_ns = clock_ns();
+        if (keeps_house)
+            keep_house(s);
+        look_at_all(s);
+        schedule_next(s);
+    }
+}
+
+static int start(struct sampler *s)
+{
+    struct proc_stat st = {0};
+    s->now_ns = s->started_ns = s->flushed_ns = s->next_ns = clock_ns();
+    s->random = s->now_ns | 1;
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+    int err = watch_init(&s->watch);
+    if (!err)
+        err = proc_stat(s->root, &st);
+    if (!err)
+        err = add_target(s, s->root, st.ppid);
+    if (!err && !s->options->own_child)
+        err = watch_existing(s->root, on_born, s);
+    return err;
+}
+
+static void stop(struct sampler *s)
+{
+    s->now_ns = clock_ns();
+    flush(s);
+    for (size_t i = 0; i < s->count; i++)
+        target_free(s->targets[i]);
+    free(s->targets);
+    watch_release(&s->watch);
+    s->result->ended_ns = s->now_ns;
+    s->result->samples = s->sampling.samples;
+    s->result->pythons = s->sampling.pythons;
+    sampling_release(&s->sampling);
+}
+
+int sampler_run(pid_t root, const struct signals *signals, struct rec_writer *writer,
+                const struct sampler_options *options, struct sampler_result *result)
+{
+    struct sampler s = {.signals = signals, .options = options, .result = result, .root = root, .watch = {.fd = -1}};
+    *result = (struct sampler_result){.end = {.code = -1}, .found = PY_NONE};
+    int err = sampling_init(&s.sampling, writer);
+    if (err)
+        return err;
+    err = start(&s);
+    if (!err)
+        loop(&s);
+    stop(&s);
+    return err;
+}

@@ -1,0 +1,43 @@
+/* The body of struct target, for the files that make it up: target.c (its life), listing.c (which threads
+ * there are) and look.c (their stacks). Not for others. */
+#ifndef ZOND_SAMPLE_TARGET_STATE_H
+#define ZOND_SAMPLE_TARGET_STATE_H
+
+#include "sample/target.h"
+
+/* Invariants: runtime, interps and codes mean something only in TARGET_PYTHON. threads is ordered as the
+ * interpreters list them; calm threads stay in it. kernel_threads counts all, also those without Python. */
+struct target {
+    struct sampling *s;
+    pid_t pid, ppid;
+    uint32_t index; /* in the recording */
+    enum target_phase phase;
+    enum py_found found;
+    struct proc_stat born; /* tells this program from the one after an exec */
+    uint64_t searched_ns, search_pause_ns; /* when a Python was looked for last, and how long to wait */
+    uint64_t checked_ns;                   /* when we looked for an exec last */
+    struct py_runtime runtime;
+    struct py_interp interps[PY_INTERPS_MAX];
+    struct py_interp_now now[PY_INTERPS_MAX];
+    size_t interp_count;
+    bool same_pid_ns;
+    struct py_codes codes;
+    struct thread *threads;
+    size_t thread_count;
+    int kernel_threads;
+    bool list_stale; /* the list of threads must be made anew */
+    uint64_t listed_ns;
+    uint64_t looks;
+    uint64_t cpu_ns;     /* of the whole process, at the last look */
+    uint64_t end_cpu_ns; /* the same, when we were last told to read it */
+};
+
+/* Makes the list of threads fit the thread states of all interpreters. -ESRCH: the process is gone. */
+int target_list_threads(struct target *t, uint64_t now_ns);
+/* Drops threads that are marked gone. */
+void target_drop_threads(struct target *t);
+
+/* Looks at all threads once. -ESRCH when the process is gone. */
+int target_look_threads(struct target *t, uint64_t now_ns);
+
+#endif

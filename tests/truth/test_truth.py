@@ -1,0 +1,53 @@
+"""zond's shares against programs that know their own, on two interpreters; on all with ZOND_TEST_ALL=1."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from compare import compare_report, read
+from matrix import Interpreter, interpreters
+
+ZOND = os.environ.get("ZOND") or str(HERE.parent.parent / "build" / "src" / "cli" / "zond")
+PROGRAMS = ("blocks", "short", "nested", "contention", "collector")
+RATE_HZ = 1000
+SECONDS = 10
+POINTS = 1.0
+
+# The last layout without a table of offsets that many run, and the newest with one.
+USUAL_VERSIONS = ("3.11", "3.15")
+
+
+def chosen() -> list[Interpreter]:
+    """Return the interpreters to test."""
+    every = interpreters()
+    if os.environ.get("ZOND_TEST_ALL") == "1":
+        return every
+    return [interpreter for interpreter in every if interpreter.version in USUAL_VERSIONS]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("interpreter", chosen(), ids=lambda interpreter: interpreter.version)
+def test_shares(interpreter: Interpreter, program: str, tmp_path: Path) -> None:
+    """Own and total time of functions and lines, on the clock and on CPU, are within a point of the truth."""
+    recording, truth = tmp_path / "truth.zond", tmp_path / "truth.json"
+    target = interpreter.command(str(HERE / f"{program}.py"), str(truth), str(SECONDS))
+    record = [ZOND, "run", "-r", str(RATE_HZ), "-o", str(recording), "--quiet", "--", *target]
+    subprocess.run(record, check=True)
+    printed = subprocess.run([ZOND, "report", "--json", str(recording)], check=True, capture_output=True).stdout
+    differences = compare_report(read(truth), json.loads(printed), f"{program}.py")
+    assert differences
+    wrong = [
+        f"{found.what} ({found.metric}): {found.found:.2f} instead of {found.truth:.2f} points"
+        for found in differences
+        if found.error > POINTS
+    ]
+    assert not wrong, "\n".join(wrong)
