@@ -89,7 +89,7 @@ class Settings:
         """Let one profiler fail without ending the run: its cell stays empty, and the failure is printed."""
         try:
             yield
-        except (ProfilerError, ValueError, OSError, KeyError) as error:
+        except (ProfilerError, subprocess.CalledProcessError, ValueError, OSError, KeyError) as error:
             self.failures.append(f"{profiler.name} on {profiler.interpreter.version}, {figure}: {error}")
 
 

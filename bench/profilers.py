@@ -98,7 +98,7 @@ class Zond(Profiler):
 
     def outcome(self, output: Path, said: str) -> Outcome:
         sampling = self.report(output)["sampling"]
-        return Outcome(sampling["samples"], sampling["missed"])
+        return Outcome(sampling["samples"], sum(sampling[loss] for loss in ("torn", "dropped", "unreadable")))
 
     def stacks(self, output: Path) -> Iterator[tuple[Stack, int]]:
         text = output.with_suffix(".collapsed")
@@ -187,7 +187,9 @@ class Sampling(Profiler):
         return self.interpreter.command("-m", "profiling.sampling", verb, *options)
 
     def launch(self, rate_hz: int, output: Path, script: Sequence[str]) -> list[str]:
-        return [*self._command("run", rate_hz, output), *script]
+        # It runs a script without the script's folder in sys.path.
+        folder = Path(script[0]).parent
+        return ["env", f"PYTHONPATH={folder}", *self._command("run", rate_hz, output), *script]
 
     def attach(self, rate_hz: int | None, seconds: float, output: Path, pid: int) -> list[str]:
         return [*self._command("attach", rate_hz, output), "-d", str(math.ceil(seconds)), str(pid)]

@@ -87,7 +87,7 @@ UNREADABLE = Frame("<unreadable>", "", 0)
 
 
 def mojo(path: Path) -> Iterator[tuple[Stack, int]]:
-    """Read Austin's MOJO file, version 3: every sample on its own, with weight 1."""
+    """Read Austin's MOJO file, version 3: every sample on its own, with the microseconds that it stands for."""
     data = path.read_bytes()
     if data[:3] != b"MOJ":
         raise MojoError(f"{path} is not a MOJO file")
@@ -95,21 +95,21 @@ def mojo(path: Path) -> Iterator[tuple[Stack, int]]:
     cursor.at = 3
     if cursor.number() != 3:
         raise MojoError(f"{path} is not of MOJO version 3")
-    stack: list[Frame] | None = None
+    stack: list[Frame] = []
     while cursor.at < len(data):
         event = data[cursor.at]
         cursor.at += 1
         if event == STACK:
-            if stack is not None:
-                yield tuple(stack), 1
             stack = []
             cursor.number(), cursor.number(), cursor.text()
-        elif stack is not None and event in (REFERENCE, INVALID):
-            stack.append(cursor.frames[cursor.number()] if event == REFERENCE else UNREADABLE)
+        elif event == REFERENCE:
+            stack.append(cursor.frames[cursor.number()])
+        elif event == INVALID:
+            stack.append(UNREADABLE)
+        elif event == TIME:
+            yield tuple(stack), cursor.number()
         else:
             _skip(cursor, event)
-    if stack is not None:
-        yield tuple(stack), 1
 
 
 def _skip(cursor: _Mojo, event: int) -> None:
@@ -119,7 +119,7 @@ def _skip(cursor: _Mojo, event: int) -> None:
     elif event == STRING:
         key = cursor.number()
         cursor.strings[key] = cursor.text()
-    elif event in (TIME, MEMORY, STRING_REFERENCE):
+    elif event in (MEMORY, STRING_REFERENCE):
         cursor.number()
     elif event == METADATA:
         cursor.text(), cursor.text()

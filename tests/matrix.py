@@ -213,13 +213,14 @@ def _packages(versions: list[str]) -> list[str]:
 def _make_host_copy(root: Path, version: str, log: TextIO) -> None:
     copy = _host_copy(root, version)
     copy.parent.mkdir(exist_ok=True)
-    unfinished = copy.with_suffix(".unfinished")
+    unfinished = copy.with_name(f"{copy.name}.unfinished")
     shutil.copy2(root / f"usr/bin/python{version}", unfinished)
-    loader = root / "lib64/ld-linux-x86-64.so.2"
     libraries = root / "usr/lib/x86_64-linux-gnu"
+    loader = libraries / "ld-linux-x86-64.so.2"
     # An RPATH, unlike a RUNPATH, also serves the libraries of the libraries.
     rpath = ["--force-rpath", "--set-rpath", str(libraries)]
     _run(["patchelf", "--set-interpreter", str(loader), *rpath, str(unfinished)], log)
+    _run([str(unfinished), "-c", ""], log)
     unfinished.rename(copy)
 
 

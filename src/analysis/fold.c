@@ -21,9 +21,9 @@ struct epoch {
     struct link *links;
 };
 
-/* The walk's view of a node; 0 ends a list. function, line and call are indices into the tables (a call only when
- * the parent is not empty); global is in the trie of the whole recording: that of the innermost caller there when
- * the node is `cut`. weighs: it or a callee has a weight; the other members count only then. */
+/* The walk's view of a node; 0 ends a list. function, line and call are indices into the tables (a call only
+ * when the parent is not empty); global is in the trie of the whole recording: that of the innermost caller
+ * there when the node is `cut`. weighs: it or a callee has a weight; the other members count only then. */
 struct link {
     uint32_t parent;
     uint32_t first_child;

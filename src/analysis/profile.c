@@ -22,8 +22,7 @@ static struct profile_process *processes_of(const struct profile *p)
     return (struct profile_process *)p->processes.data;
 }
 
-/* Events ---------------------------------------------------------------------------------------------------
- */
+/* Events ---------------------------------------------------------------------------------------------- */
 
 static struct weights weights_of_sample(const struct rec_sample *s)
 {
@@ -137,8 +136,7 @@ static int on_epoch(void *ctx)
     return fold_epoch(&p->fold, p->reader);
 }
 
-/* Life -----------------------------------------------------------------------------------------------------
- */
+/* Life ------------------------------------------------------------------------------------------------ */
 
 /* Drops what the filter does not take. */
 static void keep_taken(struct profile *p)
@@ -201,8 +199,7 @@ void profile_free(struct profile *p)
     free(p);
 }
 
-/* Answers --------------------------------------------------------------------------------------------------
- */
+/* Answers --------------------------------------------------------------------------------------------- */
 
 const struct rec_reader *profile_reader(const struct profile *p)
 {

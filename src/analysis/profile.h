@@ -31,7 +31,8 @@ struct weights {
 
 uint64_t weights_of(const struct weights *w, enum metric metric);
 
-/* A function. self: it was the innermost frame; total: it was on the stack (once, however often it recurs). */
+/* A function. self: it was the innermost frame; total: it was on the stack (once, however often it recurs).
+ */
 struct profile_function {
     uint32_t code; /* id in the reader */
     struct weights self;
@@ -105,13 +106,14 @@ const struct profile_process *profile_processes(const struct profile *p, size_t 
 const struct profile_function *profile_functions(struct profile *p, enum metric by, size_t *count);
 const struct profile_line *profile_lines(struct profile *p, enum metric by, size_t *count);
 
-/* The trie of distinct stacks over all epochs, parents before children; index 0 is the root. It has at most 786432
- * nodes: a stack beyond weighs on its innermost caller that is in the trie. The other tables have no such limit. */
+/* The trie of distinct stacks over all epochs, parents before children; index 0 is the root. It has at most
+ * 786432 nodes: a stack beyond weighs on its innermost caller that is in the trie. The other tables have no
+ * such limit. */
 const struct profile_node *profile_nodes(const struct profile *p, size_t *count);
 
-/* Callers and callees of one function: functions that are its direct neighbours on stacks. total: the stacks on
- * which the call is (once, however often it recurs); self: those that end with it. Sorted by total, then self. The
- * caller frees *out with free(). */
+/* Callers and callees of one function: functions that are its direct neighbours on stacks. total: the stacks
+ * on which the call is (once, however often it recurs); self: those that end with it. Sorted by total, then
+ * self. The caller frees *out with free(). */
 int profile_callers(const struct profile *p, uint32_t code, enum metric by, struct profile_function **out,
                     size_t *count);
 int profile_callees(const struct profile *p, uint32_t code, enum metric by, struct profile_function **out,

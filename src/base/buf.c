@@ -47,7 +47,7 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
         b->error = -EFBIG;
     else if (b->len + n > b->cap)
         b->error = buf_grow(b, b->len + n);
-    return b->error ? NULL : b->data + b->len;
+    return b->error || !b->data ? NULL : b->data + b->len;
 }
 
 void buf_put(struct buf *b, const void *bytes, size_t n)

@@ -18,7 +18,7 @@ int verb_attach(const struct options *o)
     int status = record_process(o, (pid_t)pid, path, sizeof(path));
     if (status)
         return status;
-    if (o->json || !o->quiet)
+    if (record_is_file(path) && (o->json || !o->quiet))
         status = view_file(o, path, stdout, report_summary);
     record_say_where(path);
     return status;

@@ -73,7 +73,8 @@ static void check_accounts(void)
     int err = proc_thread_open(&files, getpid(), getpid());
     if (!err)
         err = proc_thread_sched(&files, &sched);
-    snprintf(found, sizeof(found), "to the ns; of a running thread every %.0f ms", (double)proc_tick_ns() / 1e6);
+    snprintf(found, sizeof(found), "to the ns; of a running thread every %.0f ms",
+             (double)proc_tick_ns() / 1e6);
     say(!err, "CPU time of threads (schedstat)", err ? "this kernel does not account it" : found);
     bool calls = proc_thread_syscall(&files, &call) == 0;
     say(calls, "system call of waiting threads", calls ? "works" : "not allowed: waits stay without a name");

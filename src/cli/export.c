@@ -2,10 +2,10 @@
 #include "export/export.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/record.h"
 #include "cli/verbs.h"
 #include "cli/view.h"
 
@@ -14,6 +14,7 @@ static struct export_options export_options_of(const struct options *o, const ch
     return (struct export_options){
         .filter = {.pid = (uint32_t)o->pid, .tid = (uint32_t)o->tid, .tasks = o->async},
         .metric = (enum metric)o->metric,
+        .lines = o->lines,
         .per_process = o->per_process,
         .name = path,
     };
@@ -41,14 +42,16 @@ static int export_file(const struct options *o, const char *path)
 
 int verb_export(const struct options *o)
 {
-    char path[PATH_MAX];
-    int status;
+    struct view_source source;
     struct options record = *o;
     record.output = NULL; /* of the export, not of the recording */
     if (o->format < 0)
         return usage_error(o->verb, "it needs --format: collapsed or speedscope");
-    int rc = view_recording(&record, path, sizeof(path), &status);
-    if (rc == 0)
-        rc = export_file(o, path);
-    return rc ? rc : status;
+    int rc = view_recording(&record, &source);
+    if (rc)
+        return rc;
+    rc = export_file(o, source.path);
+    if (source.made)
+        record_say_where(source.path);
+    return rc ? rc : source.status;
 }

@@ -56,6 +56,7 @@ struct options {
     bool quiet;
     bool async;
     bool per_process;
+    bool lines;
     bool help;
     enum launch launch;
     char **words; /* ended by NULL */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/rights.h"
@@ -27,6 +28,7 @@ struct session {
     const struct options *o;
     char *path;
     size_t path_size;
+    bool made; /* path did not exist before */
     struct signals signals;
     struct buf command; /* for the header: arguments, each ended by NUL */
     struct rec_writer *writer;
@@ -75,7 +77,23 @@ static void name_after(const struct options *o, char *out, size_t size)
         out[strlen(out) - 3] = 0;
 }
 
-/* Opens the output. Nobody else may be writing to it: two recordings in one file are none. */
+/* Opens the output as it is: what is there stays until begin_output. Signals are as they were found, as a
+ * pipe opens only when someone reads it, and Ctrl-C must end that wait. */
+static int open_as_it_is(struct session *s)
+{
+    sigset_t taken;
+    sigprocmask(SIG_SETMASK, &s->signals.before, &taken);
+    int fd = open(s->path, O_WRONLY | O_CLOEXEC);
+    s->made = fd < 0 && errno == ENOENT;
+    if (s->made)
+        fd = open(s->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    int err = errno;
+    sigprocmask(SIG_SETMASK, &taken, NULL);
+    errno = err;
+    return fd;
+}
+
+/* Nobody else may be writing to the output: two recordings in one file are none. */
 static int open_output(struct session *s, const char *name, pid_t pid, int *fd)
 {
     const char *given = s->o->output;
@@ -83,19 +101,23 @@ static int open_output(struct session *s, const char *name, pid_t pid, int *fd)
                   : snprintf(s->path, s->path_size, "%s-%d.zond", name, (int)pid);
     if (n >= (int)s->path_size)
         return fail(EXIT_ZOND, "the path of the output is too long");
-    *fd = open(s->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    *fd = open_as_it_is(s);
     if (*fd < 0)
-        return fail(EXIT_ZOND, "cannot write %s: %s; choose another place with -o FILE", s->path, strerror(errno));
+        return fail(EXIT_ZOND, "cannot write %s: %s; choose another place with -o FILE", s->path,
+                    strerror(errno));
     if (flock(*fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
         close(*fd);
         return fail(EXIT_ZOND, "another zond is writing %s; choose another name with -o FILE", s->path);
     }
-    /* A pipe or device cannot be cut, and need not be. */
-    if (ftruncate(*fd, 0) < 0 && errno != EINVAL) {
-        close(*fd);
-        return fail(EXIT_ZOND, "cannot write %s: %s", s->path, strerror(errno));
-    }
     return 0;
+}
+
+/* Nothing will be recorded: leaves no trace, and what was there before as it was. */
+static void drop_output(const struct session *s, int fd)
+{
+    close(fd);
+    if (s->made)
+        unlink(s->path);
 }
 
 static uint64_t period_of(const struct options *o)
@@ -103,8 +125,15 @@ static uint64_t period_of(const struct options *o)
     return o->rate_hz > 0 ? (uint64_t)((double)NS_PER_S / o->rate_hz) : 0;
 }
 
-static int open_writer(struct session *s, int fd, bool attached)
+/* Begins the recording in place of what was in the output. Takes fd. */
+static int begin_output(struct session *s, int fd, bool attached)
 {
+    /* A pipe or device cannot be cut, and need not be. */
+    if (ftruncate(fd, 0) < 0 && errno != EINVAL) {
+        int err = errno;
+        close(fd);
+        return fail(EXIT_ZOND, "cannot write %s: %s", s->path, strerror(err));
+    }
     char host[HOST_NAME_MAX + 1] = "";
     gethostname(host, sizeof(host) - 1);
     struct rec_header header = {.version = REC_FORMAT_VERSION,
@@ -166,11 +195,27 @@ static void explain_no_python(const struct session *s, pid_t pid)
     if (r->found == PY_OTHER)
         fail(0, "this is another Python than CPython (PyPy?): zond cannot see its functions");
     else if (r->found == PY_UNSUPPORTED)
-        fail(0, "this is CPython %s, which zond " ZOND_VERSION " does not know; it knows 3.8 to 3.15", r->version);
+        fail(0, "this is CPython %s, which zond " ZOND_VERSION " does not know; it knows 3.8 to 3.15",
+             r->version);
     else if (r->found == PY_DENIED)
         rights_explain(stderr, pid);
     else
         fail(0, "no Python was seen in this command");
+}
+
+/* The command runs. */
+static void record_running(struct session *s, int fd, pid_t pid)
+{
+    s->result.end.code = -1;
+    if (begin_output(s, fd, false) == 0) {
+        struct sampler_options options = sampler_options_of(s->o, true);
+        int err = sampler_run(pid, &s->signals, s->writer, &options, &s->result);
+        close_writer(s);
+        if (err)
+            fail(0, "sampling ended early: %s", strerror(-err));
+    }
+    wait_for_child(s, pid);
+    explain_no_python(s, pid);
 }
 
 static int record_child(struct session *s, struct child *child)
@@ -179,25 +224,17 @@ static int record_child(struct session *s, struct child *child)
     char name[128];
     name_after(s->o, name, sizeof(name));
     int status = open_output(s, name, child->pid, &fd);
-    if (!status)
-        status = open_writer(s, fd, false);
     if (status) {
         child_cancel(child);
         return status;
     }
     int err = child_go(child);
     if (err) {
-        rec_writer_free(s->writer, NULL);
-        unlink(s->path);
+        drop_output(s, fd);
         return cannot_start((const char *)s->command.data, err);
     }
-    struct sampler_options options = sampler_options_of(s->o, true);
-    err = sampler_run(child->pid, &s->signals, s->writer, &options, &s->result);
-    close_writer(s);
-    if (err)
-        fail(0, "sampling ended early: %s", strerror(-err));
-    wait_for_child(s, child->pid);
-    explain_no_python(s, child->pid);
+    proc_raise_descriptors();
+    record_running(s, fd, child->pid);
     return 0;
 }
 
@@ -217,7 +254,7 @@ int record_command(const struct options *o, char *path, size_t size, struct chil
     buf_init(&s.command, 1u << 20);
     for (char **word = argv; *word; word++)
         buf_put(&s.command, *word, strlen(*word) + 1);
-    int err = signals_init(&s.signals);
+    int err = signals_init(&s.signals, true);
     if (!err)
         err = child_prepare(&child, argv, &s.signals);
     int status = err ? fail(EXIT_ZOND, "cannot start: %s", strerror(-err)) : record_child(&s, &child);
@@ -244,7 +281,8 @@ static int check_process(pid_t pid)
     if (proc_stat(pid, &st) != 0)
         return fail(EXIT_ZOND, "there is no process %d", (int)pid);
     if (st.state == 'Z')
-        return fail(EXIT_ZOND, "process %d has ended: it is a zombie that its parent has not waited for", (int)pid);
+        return fail(EXIT_ZOND, "process %d has ended: it is a zombie that its parent has not waited for",
+                    (int)pid);
     if (py_finder_new(&finder) != 0)
         return fail(EXIT_ZOND, "out of memory");
     enum py_found found = py_find(finder, pid, &runtime);
@@ -254,11 +292,13 @@ static int check_process(pid_t pid)
         return EXIT_ZOND;
     }
     if (found == PY_OTHER)
-        return fail(EXIT_ZOND, "process %d runs another Python than CPython (PyPy?), which zond cannot look into",
+        return fail(EXIT_ZOND,
+                    "process %d runs another Python than CPython (PyPy?), which zond cannot look into",
                     (int)pid);
     if (found == PY_UNSUPPORTED)
-        return fail(EXIT_ZOND, "process %d runs CPython %s, which zond " ZOND_VERSION " does not know; it knows "
-                               "3.8 to 3.15",
+        return fail(EXIT_ZOND,
+                    "process %d runs CPython %s, which zond " ZOND_VERSION " does not know; it knows "
+                    "3.8 to 3.15",
                     (int)pid, runtime.version);
     return 0;
 }
@@ -273,9 +313,10 @@ static int record_attached(struct session *s, pid_t pid)
     proc_command(pid, &s->command);
     int status = open_output(s, name, pid, &fd);
     if (!status)
-        status = open_writer(s, fd, true);
+        status = begin_output(s, fd, true);
     if (status)
         return status;
+    proc_raise_descriptors();
     struct sampler_options options = sampler_options_of(s->o, false);
     options.give_up_ns = WAIT_FOR_PYTHON_NS;
     int err = sampler_run(pid, &s->signals, s->writer, &options, &s->result);
@@ -283,7 +324,8 @@ static int record_attached(struct session *s, pid_t pid)
     if (err)
         return fail(EXIT_ZOND, "cannot look at process %d: %s", (int)pid, strerror(-err));
     if (!s->result.pythons)
-        return fail(EXIT_ZOND, "process %d (%s) runs no Python, and started none while zond waited", (int)pid, name);
+        return fail(EXIT_ZOND, "process %d (%s) runs no Python, and started none while zond waited", (int)pid,
+                    name);
     return 0;
 }
 
@@ -294,10 +336,16 @@ int record_process(const struct options *o, pid_t pid, char *path, size_t size)
     if (status)
         return status;
     buf_init(&s.command, 1u << 20);
-    int err = signals_init(&s.signals);
+    int err = signals_init(&s.signals, false);
     status = err ? fail(EXIT_ZOND, "cannot start: %s", strerror(-err)) : record_attached(&s, pid);
     session_release(&s);
     return status;
+}
+
+bool record_is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 void record_say_where(const char *path)

@@ -16,6 +16,9 @@ int cli_record(const struct options *o, char *path, size_t size, int *status);
 /* Records the running process `pid`. Returns 0 or the exit status, after a sentence. */
 int record_process(const struct options *o, pid_t pid, char *path, size_t size);
 
+/* Can it be read again? What went into a pipe or a device cannot. */
+bool record_is_file(const char *path);
+
 /* The last line on stderr: where the recording is. */
 void record_say_where(const char *path);
 

@@ -48,25 +48,32 @@ void rights_explain(FILE *to, pid_t pid)
     proc_uid(pid, &owner);
     fprintf(to, "zond: process %d may not be looked into: ", (int)pid);
     if (owner != geteuid() && !r.sys_ptrace)
-        fprintf(to, "it belongs to user %u and you are user %u.\n  Run zond as that user or as root: sudo zond ...\n",
-                (unsigned)owner, (unsigned)geteuid());
+        fprintf(
+            to,
+            "it belongs to user %u and you are user %u.\n  Run zond as that user or as root: sudo zond ...\n",
+            (unsigned)owner, (unsigned)geteuid());
     else if (proc_same_ns(pid, "user") == 0)
         fputs("it is in another user namespace (a rootless container).\n"
               "  Run zond inside of that container, or as root on the host.\n",
               to);
     else if (r.ptrace_scope >= 2 && !r.sys_ptrace)
-        fprintf(to, "kernel.yama.ptrace_scope is %d, which forbids it to all but root.\n  Run zond as root%s.\n",
-                r.ptrace_scope, r.ptrace_scope == 3 ? " after a reboot with a lower value; 3 forbids it to root, too" : "");
+        fprintf(to,
+                "kernel.yama.ptrace_scope is %d, which forbids it to all but root.\n  Run zond as root%s.\n",
+                r.ptrace_scope,
+                r.ptrace_scope == 3 ? " after a reboot with a lower value; 3 forbids it to root, too" : "");
     else if (r.ptrace_scope == 1 && !r.sys_ptrace)
         fputs("kernel.yama.ptrace_scope is 1, which allows only the children of zond.\n"
-              "  Start the program by `zond run`, run zond as root, or: sudo sysctl kernel.yama.ptrace_scope=0\n",
+              "  Start the program by `zond run`, run zond as root, or: sudo sysctl "
+              "kernel.yama.ptrace_scope=0\n",
               to);
     else if (r.in_container && !r.sys_ptrace)
         fputs("zond is in a container without the capability SYS_PTRACE.\n"
               "  Start the container with --cap-add=SYS_PTRACE, or run zond on the host.\n",
               to);
     else
-        fputs("the kernel or a security module (seccomp, AppArmor, SELinux) forbids it, or the program has made\n"
-              "  itself unreadable (PR_SET_DUMPABLE). Try as root; in a container add --cap-add=SYS_PTRACE.\n",
-              to);
+        fputs(
+            "the kernel or a security module (seccomp, AppArmor, SELinux) forbids it, or the program has "
+            "made\n"
+            "  itself unreadable (PR_SET_DUMPABLE). Try as root; in a container add --cap-add=SYS_PTRACE.\n",
+            to);
 }

@@ -9,9 +9,9 @@
 
 /* What bears on reading another process's memory (ptrace access, see ptrace(2)). */
 struct rights {
-    int ptrace_scope;    /* kernel.yama.ptrace_scope; -1: this kernel has no Yama */
-    bool sys_ptrace;     /* we have CAP_SYS_PTRACE */
-    bool in_container;   /* we are in a PID namespace that is not the first one */
+    int ptrace_scope;  /* kernel.yama.ptrace_scope; -1: this kernel has no Yama */
+    bool sys_ptrace;   /* we have CAP_SYS_PTRACE */
+    bool in_container; /* we are in a PID namespace that is not the first one */
 };
 
 struct rights rights_of_us(void);

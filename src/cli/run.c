@@ -15,9 +15,10 @@ int verb_run(const struct options *o)
     int status = record_command(o, path, sizeof(path), &end);
     if (status)
         return status;
-    if (o->json)
+    bool readable = record_is_file(path);
+    if (readable && o->json)
         view_file(o, path, stdout, report_summary);
-    else if (!o->quiet)
+    else if (readable && !o->quiet)
         view_file(o, path, stderr, report_summary);
     record_say_where(path);
     fflush(NULL);

@@ -57,6 +57,8 @@ const struct option_def option_table[] = {
      AT(async), 0, VERBS_VIEW, false},
     {"per-process", 0, OPTION_FLAG, NULL, "keep the processes apart instead of summing them", NULL,
      AT(per_process), 0, VERBS_VIEW, false},
+    {"lines", 0, OPTION_FLAG, NULL, "a frame is a line, not a function", NULL, AT(lines), 0, VERB_EXPORT,
+     false},
     {"limit", 'n', OPTION_INT, "N", "rows of a table", NULL, AT(limit), 0, VERBS_SUMMARY, false},
     {"json", 0, OPTION_FLAG, NULL, "print one JSON object instead of text", NULL, AT(json), 0, VERBS_SUMMARY,
      false},
@@ -113,7 +115,7 @@ const struct verb verb_table[] = {
      "collapsed: one stack a line, root first, as 'name (file:line);... WEIGHT', for flamegraph.pl and the\n"
      "like. WEIGHT is in whole microseconds of the metric.\n"
      "speedscope: a profile for each thread, in the order of time, for https://www.speedscope.app.\n"
-     "The line of a frame is the first of its function.\n",
+     "The line of a frame is the first of its function; with --lines, the one that ran.\n",
      "zond export --format collapsed app-4242.zond > app.collapsed\n"
      "zond export --format speedscope -o app.speedscope.json app-4242.zond\n",
      verb_export},

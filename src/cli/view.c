@@ -33,20 +33,22 @@ static bool is_recording(const char *path)
     return rc == 0 || rc == -EPROTONOSUPPORT;
 }
 
-int view_recording(const struct options *o, char *path, size_t size, int *status)
+int view_recording(const struct options *o, struct view_source *source)
 {
     const char *word = o->words[0];
-    *status = 0;
+    *source = (struct view_source){0};
     if (!o->word_count)
         return usage_error(o->verb, "it needs a recording, or a command to record");
-    if (o->launch != LAUNCH_WORDS || !(has_suffix(word) || is_recording(word)))
-        return cli_record(o, path, size, status);
+    if (o->launch != LAUNCH_WORDS || !(has_suffix(word) || is_recording(word))) {
+        source->made = true;
+        return cli_record(o, source->path, sizeof(source->path), &source->status);
+    }
     const struct option_def *d = options_recording(o);
     if (o->word_count > 1)
         return usage_error(o->verb, "it takes one recording; '%s' comes after %s", o->words[1], word);
     if (d)
         return usage_error(o->verb, "--%s is for recording, and %s is a recording already", d->name, word);
-    if (snprintf(path, size, "%s", word) >= (int)size)
+    if (snprintf(source->path, sizeof(source->path), "%s", word) >= PATH_MAX)
         return usage_error(o->verb, "the path of the recording is too long");
     return 0;
 }
@@ -57,6 +59,8 @@ static int cannot(const struct options *o, const char *path, int error)
     const char *why = strerror(-error);
     if (error == -EINVAL)
         why = "it is not a zond recording";
+    else if (error == -ENODATA)
+        why = "it ends before its header is whole, so there is nothing in it";
     else if (error == -EPROTONOSUPPORT)
         why = "it was made by a newer zond; update this one";
     fprintf(stderr, "zond %s: cannot read %s: %s\n", o->verb->name, path, why);
@@ -161,13 +165,15 @@ int view_file(const struct options *o, const char *path, FILE *to, view_show *sh
 
 int view_main(const struct options *o, view_show *show)
 {
-    char path[PATH_MAX];
-    int status;
+    struct view_source source;
     if (o->per_process && o->json)
         return usage_error(o->verb, "--json prints one object; give --pid N with it, not --per-process");
-    int rc = view_recording(o, path, sizeof(path), &status);
+    int rc = view_recording(o, &source);
     if (rc)
         return rc;
-    rc = o->quiet ? 0 : view_file(o, path, stdout, show);
-    return rc ? rc : status;
+    if (!o->quiet)
+        rc = view_file(o, source.path, stdout, show);
+    if (source.made)
+        record_say_where(source.path);
+    return rc ? rc : source.status;
 }

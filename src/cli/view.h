@@ -3,6 +3,7 @@
 #ifndef ZOND_CLI_VIEW_H
 #define ZOND_CLI_VIEW_H
 
+#include <limits.h>
 #include <stdio.h>
 
 #include "analysis/profile.h"
@@ -19,9 +20,16 @@ int view_main(const struct options *o, view_show *show);
 /* Shows one recording. Returns 0, or EXIT_ZOND after a sentence. */
 int view_file(const struct options *o, const char *path, FILE *to, view_show *show);
 
-/* The recording that o asks for: the file named by its first word, or one that is made now. 0 with its
- * path, and in *status what to exit with; else the exit status, after a sentence. */
-int view_recording(const struct options *o, char *path, size_t size, int *status);
+/* A recording to look at. made: just now, of a command that ended with `status` (as a shell says it). */
+struct view_source {
+    char path[PATH_MAX];
+    bool made;
+    int status;
+};
+
+/* The recording that o asks for: the file named by its first word, or one that is made now. Returns 0, or the
+ * exit status, after a sentence. */
+int view_recording(const struct options *o, struct view_source *source);
 
 /* Opens a recording; says why if it cannot. NULL: said. *fd is to be closed after rec_reader_free. */
 struct rec_reader *view_open(const struct options *o, const char *path, int *fd);

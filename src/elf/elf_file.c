@@ -42,8 +42,8 @@ void elf_file_free(struct elf_file *f)
     free(f);
 }
 
-static size_t search_table(struct elf_file *f, Elf_Scn *scn, const GElf_Shdr *header, struct elf_symbol *symbols,
-                           size_t n)
+static size_t search_table(struct elf_file *f, Elf_Scn *scn, const GElf_Shdr *header,
+                           struct elf_symbol *symbols, size_t n)
 {
     size_t found = 0;
     for (Elf_Data *data = NULL; (data = elf_getdata(scn, data));) {

@@ -28,20 +28,20 @@ static void put_process(FILE *to, const struct rec_reader *r, uint32_t index)
     fprintf(to, "process %" PRIu32, rec_reader_process(r, index).pid);
 }
 
-static void put_frame(FILE *to, const struct rec_reader *r, uint32_t code)
+static void put_frame(FILE *to, const struct rec_reader *r, const struct path_spot *spot)
 {
-    if (code & PATHS_PROCESS) {
-        put_process(to, r, code & ~PATHS_PROCESS);
+    if (spot->code & PATHS_PROCESS) {
+        put_process(to, r, spot->code & ~PATHS_PROCESS);
         return;
     }
-    struct rec_code c = rec_reader_code(r, code);
+    struct rec_code c = rec_reader_code(r, spot->code);
     put_text(to, r, c.name);
     if (!c.file)
         return;
     fputs(" (", to);
     put_text(to, r, c.file);
-    if (c.first_line)
-        fprintf(to, ":%" PRIu32, c.first_line);
+    if (spot->line)
+        fprintf(to, ":%" PRIu32, spot->line);
     fputc(')', to);
 }
 
@@ -50,7 +50,7 @@ static void put_line(FILE *to, const struct paths *p, const uint32_t *stack, uin
     for (uint32_t i = 0; i < depth; i++) {
         if (i)
             fputc(';', to);
-        put_frame(to, p->reader, p->nodes[stack[i]].code);
+        put_frame(to, p->reader, &p->spots[p->nodes[stack[i]].spot]);
     }
     if (!depth)
         fputs(NO_STACK, to);

@@ -11,6 +11,7 @@
 struct export_options {
     struct profile_filter filter;
     enum metric metric; /* what a weight is */
+    bool lines;         /* a frame is a line, not a function */
     bool per_process;   /* keep processes apart: a root frame for each */
     const char *name;   /* of the recording, for formats that hold one; may be NULL */
 };

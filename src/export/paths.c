@@ -5,7 +5,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int add_node(struct paths *p, uint32_t parent, uint32_t code, uint32_t *out)
+static int spot_of(struct paths *p, uint32_t code, uint32_t line, uint32_t *out)
+{
+    uint64_t key = (uint64_t)code << 32 | line;
+    *out = map_get(&p->by_spot, key);
+    if (*out != MAP_NONE)
+        return 0;
+    if (p->spot_count == p->spot_cap) {
+        uint32_t cap = p->spot_cap ? p->spot_cap * 2 : 256;
+        struct path_spot *spots = reallocarray(p->spots, cap, sizeof(*spots));
+        if (!spots)
+            return -ENOMEM;
+        p->spots = spots;
+        p->spot_cap = cap;
+    }
+    p->spots[p->spot_count] = (struct path_spot){.code = code, .line = line};
+    *out = p->spot_count++;
+    return map_put(&p->by_spot, key, *out);
+}
+
+static int add_node(struct paths *p, uint32_t parent, uint32_t spot, uint32_t *out)
 {
     if (p->count == p->cap) {
         uint32_t cap = p->cap ? p->cap * 2 : 1024;
@@ -15,19 +34,31 @@ static int add_node(struct paths *p, uint32_t parent, uint32_t code, uint32_t *o
         p->nodes = nodes;
         p->cap = cap;
     }
-    p->nodes[p->count] = (struct path_node){.parent = parent, .code = code};
+    p->nodes[p->count] = (struct path_node){.parent = parent, .spot = spot};
     *out = p->count++;
     return 0;
 }
 
-static int child_of(struct paths *p, uint32_t parent, uint32_t code, uint32_t *out)
+static int child_of(struct paths *p, uint32_t parent, uint32_t code, uint32_t line, uint32_t *out)
 {
-    uint64_t key = (uint64_t)parent << 32 | code;
+    uint32_t spot;
+    int rc = spot_of(p, code, line, &spot);
+    if (rc)
+        return rc;
+    uint64_t key = (uint64_t)parent << 32 | spot;
     *out = map_get(&p->by_child, key);
     if (*out != MAP_NONE)
         return 0;
-    int rc = add_node(p, parent, code, out);
+    rc = add_node(p, parent, spot, out);
     return rc ? rc : map_put(&p->by_child, key, *out);
+}
+
+static int child_of_frame(struct paths *p, uint32_t parent, uint32_t id, uint32_t *out)
+{
+    struct rec_frame frame = rec_reader_frame(p->reader, id);
+    uint32_t code = frame.code & ~PATHS_PROCESS;
+    uint32_t line = p->options->lines ? frame.line : rec_reader_code(p->reader, code).first_line;
+    return child_of(p, parent, code, line, out);
 }
 
 /* The stack nodes of the recording that have no path yet, from `stack` towards the root; *base is the path
@@ -64,10 +95,10 @@ static int path_of(struct paths *p, uint32_t process, uint32_t stack, uint32_t *
     size_t count;
     int rc = unknown_nodes(p, root, stack, &list, &count, out);
     if (rc == 0 && *out == 0 && apart)
-        rc = child_of(p, 0, PATHS_PROCESS | process, out);
+        rc = child_of(p, 0, PATHS_PROCESS | process, 0, out);
     while (rc == 0 && count--) {
         struct rec_node node = rec_reader_node(p->reader, list[count]);
-        rc = child_of(p, *out, rec_reader_frame(p->reader, node.frame).code & ~PATHS_PROCESS, out);
+        rc = child_of_frame(p, *out, node.frame, out);
         if (rc == 0)
             rc = map_put(&p->of_node, root | list[count], *out);
     }
@@ -174,6 +205,7 @@ int paths_read(struct paths *p, struct rec_reader *r, const struct export_option
     uint32_t root;
     *p = (struct paths){.reader = r, .options = o, .sequences = sequences};
     map_init(&p->by_child);
+    map_init(&p->by_spot);
     map_init(&p->of_node);
     int rc = add_node(p, 0, 0, &root);
     if (rc == 0)
@@ -192,6 +224,8 @@ void paths_release(struct paths *p)
     free(p->threads);
     free(p->nodes);
     map_release(&p->by_child);
+    map_release(&p->by_spot);
+    free(p->spots);
     map_release(&p->of_node);
     *p = (struct paths){0};
 }

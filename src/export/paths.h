@@ -1,7 +1,7 @@
 /* paths: the samples of a recording as sequences of call paths, one sequence a thread, in the order of time.
  *
- * A path is a node of a trie of functions (not of lines: a frame of the exports is a function) that spans
- * the epochs of the recording. Memory is bounded by the number of distinct paths and a few bytes a sample.
+ * A path is a node of a trie of spots that spans the epochs of the recording. A spot is a function, or, with
+ * options.lines, a line of one. Memory is bounded by the number of distinct paths and a few bytes a sample.
  */
 #ifndef ZOND_EXPORT_PATHS_H
 #define ZOND_EXPORT_PATHS_H
@@ -10,9 +10,15 @@
 #include "base/map.h"
 #include "export/export.h"
 
+/* line: the first of the function, or the one that ran; 0 when unknown. */
+struct path_spot {
+    uint32_t code; /* id in the reader, or PATHS_PROCESS | index of a process */
+    uint32_t line;
+};
+
 struct path_node {
     uint32_t parent; /* 0: the root, which is the empty path */
-    uint32_t code;
+    uint32_t spot;
     uint64_t weight; /* ns of samples with exactly this path, over all threads */
 };
 
@@ -32,13 +38,15 @@ struct path_sequence {
     uint32_t coded_path;     /* of the sample before it, to which its path is coded */
 };
 
-/* Invariant: nodes[i].parent < i. by_child maps (parent, code) to a node; of_node maps a stack node of the
- * recording's present epoch to a node. */
+/* Invariant: nodes[i].parent < i. by_child maps (parent, spot) to a node; by_spot (code, line) to a spot;
+ * of_node maps a stack node of the recording's present epoch to a node. */
 struct paths {
     struct path_node *nodes;
     uint32_t count;
     uint32_t cap;
-    struct map by_child;
+    struct path_spot *spots;
+    uint32_t spot_count, spot_cap;
+    struct map by_child, by_spot;
     struct map of_node;
     struct path_sequence *threads; /* by index of the thread in the recording */
     uint32_t thread_count;
@@ -49,7 +57,8 @@ struct paths {
 };
 
 /* Runs the reader and takes what the options ask for. per_process puts the process above its stacks: such a
- * node has PATHS_PROCESS | index of the process for its code. 0 or a negative errno; release it also then. */
+ * node's spot has PATHS_PROCESS | index of the process for its code. 0 or a negative errno; release it also
+ * then. */
 #define PATHS_PROCESS 0x80000000u
 int paths_read(struct paths *p, struct rec_reader *r, const struct export_options *o, bool sequences);
 void paths_release(struct paths *p);

@@ -38,31 +38,31 @@ static void put_interned(FILE *to, const struct rec_reader *r, uint32_t string)
     put_string(to, s, len);
 }
 
-/* Frames are the functions of the recording, in its order, then the processes when they are kept apart. */
-static void put_frames(FILE *to, const struct paths *p)
+static void put_frame(FILE *to, const struct rec_reader *r, const struct path_spot *spot)
 {
-    const struct rec_reader *r = p->reader;
-    uint32_t codes = rec_reader_code_count(r);
-    for (uint32_t i = 0; i < codes; i++) {
-        struct rec_code c = rec_reader_code(r, i);
-        fputs(i ? ",\n{\"name\":" : "\n{\"name\":", to);
-        put_interned(to, r, c.name);
-        if (c.file) {
-            fputs(",\"file\":", to);
-            put_interned(to, r, c.file);
-        }
-        if (c.first_line)
-            fprintf(to, ",\"line\":%" PRIu32, c.first_line);
-        fputc('}', to);
+    if (spot->code & PATHS_PROCESS) {
+        fprintf(to, "{\"name\":\"process %" PRIu32 "\"}",
+                rec_reader_process(r, spot->code & ~PATHS_PROCESS).pid);
+        return;
     }
-    for (uint32_t i = 0; p->options->per_process && i < rec_reader_process_count(r); i++)
-        fprintf(to, "%s\n{\"name\":\"process %" PRIu32 "\"}", codes || i ? "," : "",
-                rec_reader_process(r, i).pid);
+    struct rec_code c = rec_reader_code(r, spot->code);
+    fputs("{\"name\":", to);
+    put_interned(to, r, c.name);
+    if (c.file) {
+        fputs(",\"file\":", to);
+        put_interned(to, r, c.file);
+    }
+    if (spot->line)
+        fprintf(to, ",\"line\":%" PRIu32, spot->line);
+    fputc('}', to);
 }
 
-static uint32_t frame_of(const struct paths *p, uint32_t code)
+static void put_frames(FILE *to, const struct paths *p)
 {
-    return code & PATHS_PROCESS ? rec_reader_code_count(p->reader) + (code & ~PATHS_PROCESS) : code;
+    for (uint32_t i = 0; i < p->spot_count; i++) {
+        fputs(i ? ",\n" : "\n", to);
+        put_frame(to, p->reader, &p->spots[i]);
+    }
 }
 
 static int put_samples(FILE *to, const struct paths *p, const struct path_sequence *q)
@@ -76,7 +76,7 @@ static int put_samples(FILE *to, const struct paths *p, const struct path_sequen
         rc = paths_unwind(p, s.path, &stack, &cap, &depth);
         fputs(first ? "\n[" : ",\n[", to);
         for (uint32_t i = 0; rc == 0 && i < depth; i++)
-            fprintf(to, "%s%" PRIu32, i ? "," : "", frame_of(p, p->nodes[stack[i]].code));
+            fprintf(to, "%s%" PRIu32, i ? "," : "", p->nodes[stack[i]].spot);
         fputc(']', to);
     }
     free(stack);

@@ -3,21 +3,48 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/resource.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Not taken: SIGTSTP, which should stop zond as it stops the command, and what means a bug of our own. */
-static const int taken[] = {SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCONT};
+#include "os/proc.h"
 
-int signals_init(struct signals *s)
+/* Ends a recording that has no command of its own. */
+static const int asking[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+/* Never passed on: they cannot be caught, or mean a fault or a limit of our own. */
+static const int kept[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGFPE, SIGILL,
+                           SIGTRAP, SIGABRT, SIGSYS,  SIGPIPE, SIGXCPU};
+
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+static void choose(sigset_t *set, bool for_child)
+{
+    if (for_child) {
+        sigfillset(set);
+        for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+            sigdelset(set, kept[i]);
+        return;
+    }
+    sigemptyset(set);
+    for (size_t i = 0; i < ARRAY_LEN(asking); i++) {
+        if (!is_ignored(asking[i]))
+            sigaddset(set, asking[i]);
+    }
+}
+
+int signals_init(struct signals *s, bool for_child)
 {
     sigset_t set;
-    sigemptyset(&set);
-    for (size_t i = 0; i < ARRAY_LEN(taken); i++)
-        sigaddset(&set, taken[i]);
-    if (sigprocmask(SIG_BLOCK, &set, &s->before) < 0)
+    /* Children of a process that ignores SIGCHLD leave no status behind. */
+    struct sigaction usual = {.sa_handler = SIG_DFL};
+    choose(&set, for_child);
+    s->fd = -1;
+    if (sigaction(SIGCHLD, &usual, &s->child_before) < 0 || sigprocmask(SIG_BLOCK, &set, &s->before) < 0)
         return -errno;
     s->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return s->fd < 0 ? -errno : 0;
@@ -29,12 +56,28 @@ void signals_release(struct signals *s)
         close(s->fd);
     s->fd = -1;
     sigprocmask(SIG_SETMASK, &s->before, NULL);
+    sigaction(SIGCHLD, &s->child_before, NULL);
 }
 
-/* Ctrl-C and Ctrl-\ come from the kernel and reach the whole process group, the child included. */
-static bool from_terminal(const struct signalfd_siginfo *info)
+static bool is_stopped(pid_t pid)
 {
-    return info->ssi_code == SI_KERNEL;
+    struct proc_stat st;
+    return proc_stat(pid, &st) == 0 && st.state == 'T';
+}
+
+/* Ctrl-C, Ctrl-\ and Ctrl-Z come from the kernel and reach the whole process group, the child included. A
+ * hangup goes to the leader of the session alone. */
+static bool child_has_it(const struct signalfd_siginfo *info)
+{
+    bool is_leader = getsid(0) == getpid();
+    return info->ssi_code == SI_KERNEL && !(info->ssi_signo == SIGHUP && is_leader);
+}
+
+static void pass_on(const struct signalfd_siginfo *info, pid_t child)
+{
+    /* A shell continues the group as a whole: the child runs again by itself. */
+    if (info->ssi_signo == SIGCONT ? is_stopped(child) : !child_has_it(info))
+        kill(child, (int)info->ssi_signo);
 }
 
 enum signal_event signals_take(const struct signals *s, pid_t child)
@@ -45,9 +88,8 @@ enum signal_event signals_take(const struct signals *s, pid_t child)
     if (info.ssi_signo == SIGCHLD)
         return SIGNAL_CHILD;
     if (child <= 0)
-        return info.ssi_signo == SIGCONT ? SIGNAL_NONE : SIGNAL_STOP;
-    if (!from_terminal(&info))
-        kill(child, (int)info.ssi_signo);
+        return SIGNAL_STOP;
+    pass_on(&info, child);
     return SIGNAL_NONE;
 }
 
@@ -56,6 +98,7 @@ static _Noreturn void run_child(char *const argv[], const struct signals *s, int
     char byte;
     if (read(go, &byte, 1) != 1)
         _exit(127);
+    sigaction(SIGCHLD, &s->child_before, NULL);
     sigprocmask(SIG_SETMASK, &s->before, NULL);
     execvp(argv[0], argv);
     int err = errno;
@@ -95,9 +138,12 @@ int child_go(struct child *c)
     /* Exec closes the other end without a word; a failure arrives as an errno. */
     ssize_t n = read(c->report, &err, sizeof(err));
     close(c->report);
-    if (n == (ssize_t)sizeof(err))
+    if (n == (ssize_t)sizeof(err)) {
         waitpid(c->pid, NULL, 0);
-    return n == (ssize_t)sizeof(err) ? -err : 0;
+        return -err;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    return 0;
 }
 
 void child_cancel(struct child *c)
@@ -107,14 +153,20 @@ void child_cancel(struct child *c)
     waitpid(c->pid, NULL, 0);
 }
 
-/* The terminal stopped the child alone (it is a job of ours): stop as well, so that the shell learns of it,
- * and go on together. SIGSTOP is not passed on: whoever sent it meant the child. */
-static void follow_stop(pid_t pid, int signal)
+/* The child stopped: stop by the same signal, so that the shell learns of it, and go on together. SIGSTOP is
+ * not followed: whoever sent it meant the child. */
+static void follow_stop(pid_t pid, int number)
 {
-    if (signal != SIGTSTP && signal != SIGTTIN && signal != SIGTTOU)
+    sigset_t set;
+    if ((number != SIGTSTP && number != SIGTTIN && number != SIGTTOU) || !is_stopped(pid))
         return;
-    raise(SIGSTOP);
-    kill(pid, SIGCONT);
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    raise(number);
+    sigprocmask(SIG_UNBLOCK, &set, NULL); /* here we stand still */
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    if (is_stopped(pid))
+        kill(pid, SIGCONT);
 }
 
 int child_poll(pid_t pid, struct child_end *end)
@@ -136,8 +188,7 @@ void child_exit_as(const struct child_end *end)
 {
     if (end->signal) {
         /* The core dump, if any, was the child's; ours would overwrite it. */
-        struct rlimit none = {0, 0};
-        setrlimit(RLIMIT_CORE, &none);
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
         sigset_t set;
         sigemptyset(&set);
         sigaddset(&set, end->signal);

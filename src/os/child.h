@@ -11,13 +11,17 @@
 
 #include "base/base.h"
 
-/* Signals arrive in a descriptor from signals_init on; `before` is the mask that was found. */
+/* Signals arrive in a descriptor from signals_init on. before, child_before: the mask and the disposition of
+ * SIGCHLD that were found; a command gets them back. */
 struct signals {
     int fd;
     sigset_t before;
+    struct sigaction child_before;
 };
 
-int signals_init(struct signals *s);
+/* for_child: takes everything that can be passed on to a command; otherwise what asks zond to end, unless
+ * that was ignored when zond began (nohup). On error, release it as well. */
+int signals_init(struct signals *s, bool for_child);
 void signals_release(struct signals *s);
 
 enum signal_event {
@@ -38,7 +42,8 @@ struct child {
 
 /* Forks; the child waits. argv must live until child_go or child_cancel. */
 int child_prepare(struct child *c, char *const argv[], const struct signals *s);
-/* Lets it exec argv (PATH is searched). 0, or the negative errno of exec: the child is gone then. */
+/* Lets it exec argv (PATH is searched). 0, or the negative errno of exec: the child is gone then. After 0,
+ * SIGPIPE is ignored: whoever reads our messages may go, the exit status stays the child's. */
 int child_go(struct child *c);
 /* Ends it before it began. */
 void child_cancel(struct child *c);
@@ -49,7 +54,8 @@ struct child_end {
     int signal;
 };
 
-/* 1 and *end when the child has ended, 0 when it runs. A child stopped by the terminal stops zond, too. */
+/* 1 and *end when the child has ended, 0 when it runs. Where the terminal's signals stopped it, zond stops as
+ * well, so that the shell learns of it, until both are continued. */
 int child_poll(pid_t pid, struct child_end *end);
 
 /* Ends this process as the child ended: by the same signal or with the same code. */

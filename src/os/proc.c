@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -200,25 +201,49 @@ int proc_maps(pid_t pid, int (*each)(void *ctx, const struct proc_map *map), voi
     return ret;
 }
 
+static int open_regular(const char *path, struct stat *st)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, st) == 0 && S_ISREG(st->st_mode))
+        return fd;
+    close(fd);
+    return -ENOENT;
+}
+
+/* The mapped file without its name, which may be gone: as the executable, which needs no more rights than the
+ * memory does, or as any mapped file, which does. */
+static int open_nameless(pid_t pid, const struct proc_map *map)
+{
+    char path[64];
+    struct stat st;
+    snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+    int fd = open_regular(path, &st);
+    if (fd >= 0 && st.st_ino == map->inode)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", pid, map->start, map->end);
+    return open_regular(path, &st);
+}
+
 int proc_open_mapped(pid_t pid, const struct proc_map *map)
 {
     char path[PROC_PATH_MAX + 64];
     struct stat st;
     snprintf(path, sizeof(path), "/proc/%d/root%s", pid, map->path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    bool regular = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-    if (regular && st.st_ino == map->inode)
-        return fd;
-    snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", pid, map->start, map->end);
-    int mapped = open(path, O_RDONLY | O_CLOEXEC);
+    int named = open_regular(path, &st);
+    if (named >= 0 && st.st_ino == map->inode)
+        return named;
+    int mapped = open_nameless(pid, map);
     /* On overlay file systems the two numbers differ for one file: without the right to map_files, the file
      * of that name is taken. */
-    if (mapped < 0 && regular)
-        return fd;
-    int err = errno;
-    if (fd >= 0)
-        close(fd);
-    return mapped < 0 ? -err : mapped;
+    if (mapped < 0 && named >= 0)
+        return named;
+    if (named >= 0)
+        close(named);
+    return mapped;
 }
 
 int proc_cpu_ns(pid_t pid, uint64_t *out)
@@ -250,6 +275,15 @@ int proc_last_pid(int fd, pid_t *out)
         return -EPROTO;
     *out = atoi(last + 1);
     return 0;
+}
+
+void proc_raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 void proc_thread_init(struct proc_thread *t)

@@ -51,8 +51,8 @@ struct proc_map {
 
 int proc_maps(pid_t pid, int (*each)(void *ctx, const struct proc_map *map), void *ctx);
 
-/* Opens a file that the process has mapped: through its root, or, when it was deleted or replaced since,
- * through map_files. Returns a descriptor or a negative errno. */
+/* Opens a file that the process has mapped: through its root, or, when it was deleted or replaced since, as
+ * its executable or through map_files. Returns a descriptor or a negative errno. */
 int proc_open_mapped(pid_t pid, const struct proc_map *map);
 
 /* CPU time of the whole process, ns, exact up to now (also for the part of a running time slice). */
@@ -62,6 +62,10 @@ int proc_cpu_ns(pid_t pid, uint64_t *out);
  * proc_open_last_pid. */
 int proc_open_last_pid(void);
 int proc_last_pid(int fd, pid_t *out);
+
+/* Raises our own limit of open descriptors as far as it goes: some are kept open for each thread. A command
+ * that should have the old limit is forked before. */
+void proc_raise_descriptors(void);
 
 /* Files of a thread that are read again and again through a kept descriptor. Each is -1 when closed. */
 struct proc_thread {

@@ -210,7 +210,8 @@ int py_codes_check(struct py_runtime *rt, struct py_code **entries, size_t n, ui
 
 struct py_place py_code_place(const struct py_runtime *rt, const struct py_code *code, uint32_t unit)
 {
-    return py_place_of(rt->layout.lines_kind, code->lines, code->lines_len, code->identity.first_line, unit * 2);
+    return py_place_of(rt->layout.lines_kind, code->lines, code->lines_len, code->identity.first_line,
+                       unit * 2);
 }
 
 bool py_code_calls(const struct py_runtime *rt, const struct py_code *code, uint32_t unit)

@@ -36,6 +36,7 @@ struct py_code {
     uint8_t *bytecode; /* NULL when it could not be read */
     size_t units;      /* instructions of two bytes */
     uint32_t *ids;     /* for the user: one id for each instruction, PY_NO_ID until set */
+    uint32_t id;       /* for the user: of the whole; set with the first of ids */
 };
 
 struct py_codes {

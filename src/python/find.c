@@ -24,10 +24,12 @@
 /* What a file holds. runtime 0: nothing of interest. */
 struct image {
     uint64_t device, inode, mtime;
-    uint64_t runtime;       /* virtual address of _PyRuntime in the file */
-    uint32_t version;       /* major << 8 | minor for the tables; 0: ask the debug offsets */
+    uint64_t runtime; /* virtual address of _PyRuntime in the file */
+    uint32_t version; /* major << 8 | minor for the tables; 0: ask the debug offsets */
     char text[PY_VERSION_MAX];
     bool other; /* another implementation of Python */
+    bool has_asyncio;
+    struct layout_asyncio asyncio;
 };
 
 struct py_finder {
@@ -147,6 +149,15 @@ static void format_version(char out[PY_VERSION_MAX], uint32_t hex, bool free_thr
              free_threaded ? "t" : "");
 }
 
+static void inspect_asyncio(struct elf_file *elf, struct image *image)
+{
+    struct elf_section section;
+    uint8_t bytes[ASYNCIO_OFFSETS_SIZE];
+    if (elf_file_section(elf, ".AsyncioDebug", &section) == 0 && section.size == sizeof(bytes) &&
+        elf_file_read(elf, section.address, bytes, sizeof(bytes)) == 0)
+        image->has_asyncio = layout_asyncio_from_section(bytes, sizeof(bytes), &image->asyncio) == 0;
+}
+
 static void inspect(int fd, const char *path, struct image *image)
 {
     struct elf_file *elf;
@@ -169,12 +180,13 @@ static void inspect(int fd, const char *path, struct image *image)
     } else if (image->runtime && image->version < 0x030d) {
         scan_version(elf, image);
     }
+    inspect_asyncio(elf, image);
     elf_file_free(elf);
 }
 
 /* The image of a mapped file, from memory or by looking. NULL when it cannot be opened (*err tells). */
-static const struct image *image_of(struct py_finder *f, pid_t pid, const struct proc_map *map, uint64_t *bias,
-                                    int *err)
+static const struct image *image_of(struct py_finder *f, pid_t pid, const struct proc_map *map,
+                                    uint64_t *bias, int *err)
 {
     struct stat st;
     int fd = proc_open_mapped(pid, map);
@@ -315,4 +327,35 @@ enum py_found py_find(struct py_finder *f, pid_t pid, struct py_runtime *rt)
     if (err == -EACCES || err == -EPERM)
         return PY_DENIED;
     return err == -ENOENT || err == -ESRCH ? PY_GONE : best;
+}
+
+static bool looks_like_asyncio(const char *path)
+{
+    return strncmp(base_name(path), "_asyncio", 8) == 0;
+}
+
+int py_find_asyncio(struct py_finder *f, pid_t pid, struct layout_asyncio *out)
+{
+    struct candidates all = {.list = calloc(CANDIDATES_MAX, sizeof(*all.list))};
+    int err = -ENOENT;
+    if (!all.list)
+        return -ENOMEM;
+    proc_maps(pid, collect, &all);
+    /* Pass 0: the extension. Pass 1: everything else; mostly the executable or libpython, which are first. */
+    for (int pass = 0; pass < 2 && err; pass++) {
+        for (size_t i = 0; i < all.count && err; i++) {
+            const struct proc_map *map = &all.list[i].map;
+            uint64_t bias;
+            int unused;
+            if (looks_like_asyncio(map->path) != (pass == 0))
+                continue;
+            const struct image *image = image_of(f, pid, map, &bias, &unused);
+            if (!image || !image->has_asyncio)
+                continue;
+            *out = image->asyncio;
+            err = 0;
+        }
+    }
+    candidates_release(&all);
+    return err;
 }

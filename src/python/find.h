@@ -15,7 +15,7 @@
 struct py_runtime {
     struct memory memory;
     struct layout layout;
-    uint64_t address; /* of _PyRuntime */
+    uint64_t address;             /* of _PyRuntime */
     char version[PY_VERSION_MAX]; /* "3.11.7", "3.14.0rc2", "3.13.0t" */
 };
 
@@ -36,5 +36,9 @@ void py_finder_free(struct py_finder *f);
 
 /* Looks. *rt is set entirely for PY_READY; its version also for PY_NOT_READY and PY_UNSUPPORTED. */
 enum py_found py_find(struct py_finder *f, pid_t pid, struct py_runtime *rt);
+
+/* The layout of asyncio in a process that has imported it, from the section .AsyncioDebug of the extension or
+ * of what it is built into (3.14+). -ENOENT: no such section, or one that makes no sense. */
+int py_find_asyncio(struct py_finder *f, pid_t pid, struct layout_asyncio *out);
 
 #endif

@@ -114,8 +114,8 @@ static bool plan_extras(const struct layout *l, const struct py_spot *spot, stru
     look->extras = batch->arena + batch->used;
     batch->used += bytes;
     for (size_t i = look->extra_count; i-- > 0;)
-        batch->pieces[batch->count++] = (struct piece){
-            .at = spot->extras[i], .to = look->extras + i * FRAME_ROOM, .len = l->frame.size};
+        batch->pieces[batch->count++] =
+            (struct piece){.at = spot->extras[i], .to = look->extras + i * FRAME_ROOM, .len = l->frame.size};
     return true;
 }
 
@@ -216,7 +216,7 @@ struct walk {
     struct py_runtime *rt;
     struct py_look *look;
     uint64_t older;
-    size_t hint;  /* the planned extra that is probably next */
+    size_t hint; /* the planned extra that is probably next */
 };
 
 static const uint8_t *within(const struct py_copy *copy, uint64_t at, size_t size)
@@ -336,7 +336,7 @@ static bool is_executing(const struct layout *l, const uint8_t *frame)
     return l->frame.stackpointer != ABSENT && word_at(frame, l->frame.stackpointer) == 0;
 }
 
-static struct py_frame to_frame(const struct layout *l, uint64_t at, const uint8_t *copy)
+struct py_frame py_frame_of(const struct layout *l, uint64_t at, const uint8_t *copy)
 {
     struct py_frame frame = {.at = at, .code = word_at(copy, l->frame.code)};
     frame.code &= ~(uint64_t)l->frame.code_tag_mask;
@@ -351,8 +351,10 @@ static struct py_frame to_frame(const struct layout *l, uint64_t at, const uint8
     return frame;
 }
 
-/* From the frame at `at` outwards. A caller that executes bytecode cannot have called what was found as its
- * callee: the callee had returned by the time the caller was copied, and the stack begins at the caller. */
+/* From the frame at `at` outwards. The pointer to the innermost frame was read before the frames were, and
+ * calls may have returned since. Two things tell: a frame without code has been left and cleared; a caller
+ * that executes bytecode cannot have called what was found as its callee. Either way the frames inside of it
+ * are of the past, and the stack begins at the caller. */
 static enum py_taken walk_frames(struct walk *walk, uint64_t at, struct py_stack *stack)
 {
     const struct layout *l = &walk->rt->layout;
@@ -370,10 +372,12 @@ static enum py_taken walk_frames(struct walk *walk, uint64_t at, struct py_stack
         if (is_shim(l, copy)) {
             from_c = true;
         } else {
-            if (!from_c && is_executing(l, copy))
+            struct py_frame frame = py_frame_of(l, at, copy);
+            if (!frame.code || (!from_c && is_executing(l, copy)))
                 stack->depth = 0;
-            stack->frames[stack->depth++] = to_frame(l, at, copy);
-            from_c = l->frame.is_entry != ABSENT && copy[l->frame.is_entry];
+            if (frame.code)
+                stack->frames[stack->depth++] = frame;
+            from_c = !frame.code || (l->frame.is_entry != ABSENT && copy[l->frame.is_entry]);
         }
         at = word_at(copy, l->frame.previous);
     }
@@ -433,7 +437,8 @@ enum py_taken py_look_take(struct py_walker *w, struct py_runtime *rt, struct py
     struct walk walk = {.w = w, .rt = rt, .look = look};
     if (look->chunk_count)
         walk.older = word_at(look->chunks[look->chunk_count - 1].bytes, CHUNK_PREVIOUS);
-    uint64_t innermost = look->innermost ? word_at(look->innermost, 0) : word_at(look->tstate, l->tstate.frame);
+    uint64_t innermost =
+        look->innermost ? word_at(look->innermost, 0) : word_at(look->tstate, l->tstate.frame);
     taken = walk_frames(&walk, innermost, stack);
     remember_extras(w, look->spot);
     if (taken != PY_TAKEN || (!w->late_count && !w->older_count))

@@ -31,6 +31,9 @@ struct py_frame {
     int32_t tlbc;   /* free-threaded 3.14+: which copy of the bytecode runs; else 0 */
 };
 
+/* The frame at `at`, out of a copy of its first layout.frame.size bytes. */
+struct py_frame py_frame_of(const struct layout *l, uint64_t at, const uint8_t *copy);
+
 /* A stack, innermost frame first. frames has room for PY_DEPTH_MAX. */
 struct py_stack {
     struct py_frame *frames;

@@ -22,19 +22,23 @@ static int find_gil(struct py_runtime *rt, struct py_interp *interp)
 
 int py_interps(struct py_runtime *rt, struct py_interp *out, size_t *count)
 {
-    uint64_t at;
+    const struct layout *l = &rt->layout;
+    uint64_t at, main_interp;
     *count = 0;
-    int err = memory_read_u64(&rt->memory, rt->address + rt->layout.runtime.interpreters_head, &at);
+    int err = memory_read_u64(&rt->memory, rt->address + l->runtime.interpreters_head, &at);
+    if (!err)
+        err = memory_read_u64(&rt->memory, rt->address + l->runtime.interpreters_main, &main_interp);
     while (!err && at && *count < PY_INTERPS_MAX) {
         struct py_interp *interp = &out[*count];
         *interp = (struct py_interp){.address = at};
         err = find_gil(rt, interp);
         if (!err)
-            err = memory_read_u64(&rt->memory, at + rt->layout.interp.next, &at);
+            err = memory_read_u64(&rt->memory, at + l->interp.next, &at);
         if (!err)
             ++*count;
     }
-    return err;
+    bool whole = *count == PY_INTERPS_MAX || (*count && out[*count - 1].address == main_interp);
+    return err ? err : whole ? 0 : -EAGAIN;
 }
 
 static uint64_t word_at(const uint8_t *copy, uint32_t offset)
@@ -57,7 +61,8 @@ static uint64_t native_tid(struct py_runtime *rt, const uint8_t *tstate)
     return tid;
 }
 
-int py_threads(struct py_runtime *rt, uint64_t interp, int (*each)(void *, const struct py_thread *), void *ctx)
+int py_threads(struct py_runtime *rt, uint64_t interp, int (*each)(void *, const struct py_thread *),
+               void *ctx)
 {
     const struct layout *l = &rt->layout;
     uint8_t tstate[LAYOUT_TSTATE_MAX];
@@ -71,10 +76,57 @@ int py_threads(struct py_runtime *rt, uint64_t interp, int (*each)(void *, const
             return err;
         if (word_at(tstate, l->tstate.interp) != interp)
             return -EAGAIN; /* freed or moved while we looked */
-        struct py_thread thread = {.tstate = at, .native_tid = native_tid(rt, tstate)};
+        struct py_thread thread = {.tstate = at,
+                                   .native_tid = native_tid(rt, tstate),
+                                   .ident = word_at(tstate, l->tstate.thread_id)};
         if (thread.native_tid)
             err = each(ctx, &thread);
         at = word_at(tstate, l->tstate.next);
+    }
+    return err;
+}
+
+/* Is this the thread state that may run Python code on its thread? `holder`: see runtime.tstate_current. */
+static bool is_current(const struct layout *l, uint64_t at, const uint8_t *tstate, uint64_t holder)
+{
+    uint32_t status;
+    if (l->tstate.status == ABSENT)
+        return at == holder;
+    memcpy(&status, tstate + l->tstate.status, sizeof(status));
+    return status & TSTATE_ACTIVE;
+}
+
+static bool has_frames(struct py_runtime *rt, const uint8_t *tstate)
+{
+    const struct layout *l = &rt->layout;
+    uint64_t frame = word_at(tstate, l->tstate.frame);
+    if (l->frame_kind == FRAME_CFRAME &&
+        memory_read_u64(&rt->memory, frame + l->cframe.current_frame, &frame) != 0)
+        return false;
+    return frame && (l->tstate.base_frame == ABSENT || frame != word_at(tstate, l->tstate.base_frame));
+}
+
+int py_current(struct py_runtime *rt, const uint64_t *tstates, size_t n, size_t *which)
+{
+    const struct layout *l = &rt->layout;
+    uint8_t tstate[LAYOUT_TSTATE_MAX];
+    uint64_t holder = 0;
+    bool found = false;
+    *which = n - 1;
+    int err = 0;
+    if (l->runtime.tstate_current != ABSENT)
+        err = memory_read_u64(&rt->memory, rt->address + l->runtime.tstate_current, &holder);
+    for (size_t i = 0; i < n && !err; i++) {
+        err = memory_read(&rt->memory, tstates[i], tstate, l->tstate.size);
+        if (err)
+            break;
+        bool current = is_current(l, tstates[i], tstate, holder);
+        if (!current && (found || !has_frames(rt, tstate)))
+            continue;
+        *which = i;
+        found = true;
+        if (current)
+            break;
     }
     return err;
 }

@@ -15,18 +15,26 @@ struct py_interp {
     uint64_t gil_end;
 };
 
-/* All interpreters, newest first; at most PY_INTERPS_MAX. */
+/* All interpreters, newest first, the main one last; at most PY_INTERPS_MAX. -EAGAIN: the list is being
+ * changed (a new interpreter is its head before it knows the next). */
 int py_interps(struct py_runtime *rt, struct py_interp *out, size_t *count);
 
 struct py_thread {
     uint64_t tstate;
     uint64_t native_tid; /* kernel's tid in the target's namespace; 0 when it cannot be told */
+    uint64_t ident;      /* pthread_t: by it the thread's name is known */
 };
 
 /* Calls `each` for each thread state of the interpreter that has a thread. -ELOOP: more than
  * PY_THREADS_MAX, or the list bites its tail. */
 int py_threads(struct py_runtime *rt, uint64_t interp, int (*each)(void *ctx, const struct py_thread *t),
                void *ctx);
+
+/* A kernel thread has a thread state in each interpreter that it has entered. Which of n >= 1, in the order
+ * that py_interps and py_threads gave them, is current on it? The one that may run Python code; while the
+ * thread waits and none may, the one in the newest interpreter that has frames. *which is set also on an
+ * error. */
+int py_current(struct py_runtime *rt, const uint64_t *tstates, size_t n, size_t *which);
 
 /* What of an interpreter is read at every look; points into the batch. */
 struct py_interp_look {

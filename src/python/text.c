@@ -62,7 +62,8 @@ int py_read_str(struct py_runtime *rt, uint64_t object, struct buf *out)
     if (!compact || (kind != 1 && kind != 2 && kind != 4))
         return -EBADMSG;
     size_t n = (size_t)min_u64(length, PY_TEXT_MAX / kind);
-    err = memory_read(&rt->memory, object + (ascii ? l->unicode.ascii_data : l->unicode.data), data, n * kind);
+    err =
+        memory_read(&rt->memory, object + (ascii ? l->unicode.ascii_data : l->unicode.data), data, n * kind);
     for (size_t i = 0; !err && i < n; i++)
         put_utf8(out, unit_at(data, kind, i));
     return err ? err : out->error;

@@ -92,10 +92,9 @@ void block_packer_free(struct block_packer *p)
 }
 
 /* Parts after the first are columns of numbers: in such noise a short match costs more than it saves. */
-static size_t pack_part(ZSTD_CCtx *zstd, bool first, const struct buf *raw, size_t from, size_t to,
-                        struct buf *out)
+static size_t pack_part(ZSTD_CCtx *zstd, bool first, const uint8_t *part, size_t len, struct buf *out)
 {
-    size_t bound = ZSTD_compressBound(to - from);
+    size_t bound = ZSTD_compressBound(len);
     uint8_t *at = buf_reserve(out, bound);
     if (!at)
         return 0;
@@ -103,7 +102,7 @@ static size_t pack_part(ZSTD_CCtx *zstd, bool first, const struct buf *raw, size
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, LEVEL);
     if (!first)
         ZSTD_CCtx_setParameter(zstd, ZSTD_c_minMatch, MIN_MATCH);
-    return ZSTD_compress2(zstd, at, bound, raw->data + from, to - from);
+    return ZSTD_compress2(zstd, at, bound, part, len);
 }
 
 int block_pack(struct block_packer *p, uint32_t type, const struct payload *payload, struct buf *out)
@@ -112,13 +111,14 @@ int block_pack(struct block_packer *p, uint32_t type, const struct payload *payl
     buf_clear(out);
     uint8_t head_bytes[BLOCK_HEAD_SIZE] = {0};
     buf_put(out, head_bytes, sizeof(head_bytes));
+    uint32_t from = 0;
     for (uint32_t i = 0; i <= payload->cut_count; i++) {
-        size_t from = i ? payload->cuts[i - 1] : 0;
-        size_t to = i < payload->cut_count ? payload->cuts[i] : raw->len;
-        size_t n = pack_part(p->zstd, i == 0, raw, from, to, out);
+        uint32_t to = i < payload->cut_count ? payload->cuts[i] : (uint32_t)raw->len;
+        size_t n = pack_part(p->zstd, i == 0, raw->data ? raw->data + from : NULL, to - from, out);
         if (out->error || ZSTD_isError(n))
             return out->error ? out->error : -ENOMEM;
         out->len += n;
+        from = to;
     }
     struct block_head head = {
         .type = type, .stored = (uint32_t)(out->len - BLOCK_HEAD_SIZE), .raw = (uint32_t)raw->len};
@@ -148,8 +148,8 @@ int block_unpack(struct block_unpacker *u, const struct block_head *head, const 
                  struct buf *raw)
 {
     buf_clear(raw);
-    uint8_t *to = buf_reserve(raw, head->raw);
-    if (!to && head->raw)
+    uint8_t *to = buf_reserve(raw, (size_t)head->raw + 1);
+    if (!to)
         return raw->error;
     size_t got = ZSTD_decompressDCtx(u->zstd, to, head->raw, stored, head->stored);
     if (ZSTD_isError(got) || got != head->raw)

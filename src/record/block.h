@@ -48,8 +48,8 @@ int block_pack(struct block_packer *p, uint32_t type, const struct payload *payl
 struct block_unpacker;
 struct block_unpacker *block_unpacker_new(void); /* NULL: out of memory */
 void block_unpacker_free(struct block_unpacker *u);
-/* Replaces the content of raw by the payload of head->stored bytes at `stored`, whose checksum fits. -EBADMSG
- * when it does not decompress to head->raw bytes. */
+/* Replaces the content of raw, which may grow to REC_MAX_RAW + 1, by the payload of head->stored bytes at
+ * `stored`, whose checksum fits. -EBADMSG when it does not decompress to head->raw bytes. */
 int block_unpack(struct block_unpacker *u, const struct block_head *head, const uint8_t *stored,
                  struct buf *raw);
 

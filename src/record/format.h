@@ -56,6 +56,15 @@ enum rec_section {
 /* Sample times are whole multiples of this; what is below carries over to the next sample. */
 #define REC_TIME_UNIT_NS 1000
 
+/* Whole units in a time since the start of the recording, rounded down also before it. Times are modulo 2^64.
+ */
+static inline uint64_t rec_units(uint64_t since_start_ns, uint64_t unit_ns)
+{
+    int64_t d = (int64_t)since_start_ns;
+    int64_t unit = (int64_t)unit_ns;
+    return (uint64_t)(d / unit - (d % unit < 0 ? 1 : 0));
+}
+
 /* Payload of one block, before compression. */
 #define REC_MAX_RAW (16u << 20)
 /* ... and after: what zstd may make of the largest payload that does not compress, in up to 64 frames. */

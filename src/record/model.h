@@ -26,7 +26,8 @@ struct rec_code {
     uint8_t kind; /* enum rec_kind */
 };
 
-/* A place in a function. 0 means unknown for each number; columns are counted from 1, in bytes, end exclusive. */
+/* A place in a function. 0 means unknown for each number; columns are counted from 1, in bytes, end
+ * exclusive. */
 struct rec_frame {
     uint32_t code;
     uint32_t line;
@@ -80,10 +81,10 @@ struct rec_process {
 };
 
 struct rec_thread {
-    uint32_t process; /* index of the process */
-    uint32_t tid;     /* as the target sees it in its own PID namespace */
+    uint32_t process;  /* index of the process */
+    uint32_t tid;      /* as the target sees it in its own PID namespace */
     uint64_t start_ns; /* when the first stretch begins */
-    uint32_t name;    /* string id: Python's name, else the kernel's */
+    uint32_t name;     /* string id: Python's name, else the kernel's */
 };
 
 #define REC_NO_CODE INT32_MIN
@@ -119,25 +120,25 @@ struct rec_loss {
 /* The sampler on itself, written at intervals; each is the total so far. */
 struct rec_stats {
     uint64_t time_ns;
-    uint64_t ticks;        /* times the sampler looked */
-    uint64_t samples;      /* stacks taken: threads looked at, summed */
-    uint64_t cpu_ns;       /* CPU time of zond itself */
-    uint64_t reads;        /* system calls that read the target's memory */
+    uint64_t ticks;   /* times the sampler looked */
+    uint64_t samples; /* stacks taken: threads looked at, summed */
+    uint64_t cpu_ns;  /* CPU time of zond itself */
+    uint64_t reads;   /* system calls that read the target's memory */
     uint64_t read_bytes;
-    uint64_t stops;        /* threads stopped: 0 without native stacks */
+    uint64_t stops; /* threads stopped: 0 without native stacks */
 };
 
 /* What a recording says of itself. Strings are owned by whoever made the struct. */
 struct rec_header {
-    uint32_t version;       /* REC_FORMAT_VERSION of the writer */
-    const char *zond;       /* version of zond */
+    uint32_t version; /* REC_FORMAT_VERSION of the writer */
+    const char *zond; /* version of zond */
     const char *host;
-    const char *command;    /* arguments, each ended by a NUL byte */
+    const char *command; /* arguments, each ended by a NUL byte */
     size_t command_len;
     uint64_t started_wall_ns; /* ns since 1970: the same instant as started_ns */
     uint64_t started_ns;
-    uint64_t period_ns;     /* between ticks; 0 = as fast as possible */
-    bool attached;          /* attach, not run */
+    uint64_t period_ns; /* between ticks; 0 = as fast as possible */
+    bool attached;      /* attach, not run */
 };
 
 /* The last block of a complete recording. */

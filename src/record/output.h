@@ -15,8 +15,8 @@ int output_new(int fd, struct output **out);
 /* Writes what is queued, closes. Returns the first error of the output, if any. */
 int output_free(struct output *o);
 
-/* Queues one block with this payload and never waits. Takes the memory of payload->raw, also on error. Does not
- * limit the queue: see output_queued. */
+/* Queues one block with this payload and never waits. Takes the memory of payload->raw, also on error. Does
+ * not limit the queue: see output_queued. */
 int output_push(struct output *o, uint32_t type, const struct payload *payload);
 
 /* Bytes of payload that wait to be written. */

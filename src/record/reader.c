@@ -13,8 +13,7 @@
 
 #include "record/reader_state.h"
 
-/* Input ----------------------------------------------------------------------------------------------------
- */
+/* Input ----------------------------------------------------------------------------------------------- */
 
 /* Reads len bytes; -ENODATA when the input ends before. */
 static int read_exactly(int fd, uint8_t *to, size_t len)
@@ -45,7 +44,7 @@ static int read_block(struct rec_reader *r, struct block_head *head)
     if (err)
         return err;
     buf_clear(&r->stored);
-    uint8_t *to = buf_reserve(&r->stored, head->stored);
+    uint8_t *to = buf_reserve(&r->stored, (size_t)head->stored + 1);
     if (!to)
         return r->stored.error;
     err = read_exactly(r->fd, to, head->stored);
@@ -54,8 +53,7 @@ static int read_block(struct rec_reader *r, struct block_head *head)
     return block_fits(head, to) ? 0 : -EBADMSG;
 }
 
-/* Header ---------------------------------------------------------------------------------------------------
- */
+/* Header ---------------------------------------------------------------------------------------------- */
 
 /* Copies a string of the header, NUL-terminated, behind the others. Only for as many bytes as were reserved.
  */
@@ -112,14 +110,13 @@ static int read_header(struct rec_reader *r)
     return err;
 }
 
-/* Life -----------------------------------------------------------------------------------------------------
- */
+/* Life ------------------------------------------------------------------------------------------------ */
 
 static int init_tables(struct rec_reader *r)
 {
     buf_init(&r->header_strings, REC_MAX_RAW + 3);
-    buf_init(&r->stored, REC_MAX_STORED);
-    buf_init(&r->raw, REC_MAX_RAW);
+    buf_init(&r->stored, REC_MAX_STORED + 1);
+    buf_init(&r->raw, REC_MAX_RAW + 1);
     buf_init(&r->string_bytes, REC_MAX_STRING_BYTES);
     buf_init(&r->string_ends, REC_MAX_STRINGS * sizeof(uint32_t));
     buf_init(&r->codes, REC_MAX_CODES * sizeof(struct rec_code));
@@ -165,8 +162,7 @@ void rec_reader_free(struct rec_reader *r)
     free(r);
 }
 
-/* Chunks ---------------------------------------------------------------------------------------------------
- */
+/* Chunks ---------------------------------------------------------------------------------------------- */
 
 /* Finds the sections of the payload; those of unknown ids are passed over, one that comes twice is an error.
  */
@@ -254,8 +250,7 @@ const struct rec_end *rec_reader_end(const struct rec_reader *r)
     return r->has_end ? &r->end : NULL;
 }
 
-/* Tables ---------------------------------------------------------------------------------------------------
- */
+/* Tables ---------------------------------------------------------------------------------------------- */
 
 const struct rec_header *rec_reader_header(const struct rec_reader *r)
 {

@@ -12,9 +12,9 @@ struct rec_reader;
 
 /* What stopped a reader before the end block. */
 enum rec_break {
-    REC_WHOLE = 0,   /* complete: the end block was there */
-    REC_CUT,         /* ends without an end block, or inside a block */
-    REC_CORRUPT,     /* a checksum or a content does not fit */
+    REC_WHOLE = 0, /* complete: the end block was there */
+    REC_CUT,       /* ends without an end block, or inside a block */
+    REC_CORRUPT,   /* a checksum or a content does not fit */
 };
 
 /* Called for each event in the order of the file. Any member may be NULL. A return other than 0 ends the
@@ -32,7 +32,8 @@ struct rec_events {
 };
 
 /* fd: open for reading at the recording's start, seekable or a pipe; stays the caller's. Reads the header.
- * -EINVAL: not a recording · -ENODATA: ends before its header does · -EPROTONOSUPPORT: made by a newer zond. */
+ * -EINVAL: not a recording · -ENODATA: ends before its header does · -EPROTONOSUPPORT: made by a newer zond.
+ */
 int rec_reader_new(int fd, struct rec_reader **out);
 void rec_reader_free(struct rec_reader *r);
 

@@ -103,14 +103,6 @@ static int take_process(struct rec_reader *r, struct cursor *c)
     return r->events->process ? reader_answer(r, r->events->process(r->ctx, index, &p)) : 0;
 }
 
-/* Rounded down, also before the start of the recording. */
-static uint64_t units_of(const struct rec_reader *r, uint64_t ns)
-{
-    int64_t d = (int64_t)(ns - r->header.started_ns);
-    int64_t unit = (int64_t)r->unit_ns;
-    return (uint64_t)(d / unit - (d % unit < 0 ? 1 : 0));
-}
-
 static int take_thread(struct rec_reader *r, struct cursor *c)
 {
     struct reader_thread t = {0};
@@ -121,7 +113,7 @@ static int take_thread(struct rec_reader *r, struct cursor *c)
     if (c->bad || t.info.process >= rec_reader_process_count(r) || !is_string(r, t.info.name))
         return -EBADMSG;
     for (size_t i = 0; i < REC_LANES; i++)
-        t.lanes[i].end = units_of(r, t.info.start_ns);
+        t.lanes[i].end = rec_units(t.info.start_ns - r->header.started_ns, r->unit_ns);
     uint32_t index = rec_reader_thread_count(r);
     int err = reader_append(&r->threads, &t, sizeof(t));
     if (err)

@@ -14,16 +14,16 @@
 
 #include "base/buf.h"
 #include "base/strtab.h"
+#include "record/chunk.h"
 #include "record/format.h"
 #include "record/intern.h"
 #include "record/output.h"
 #include "record/stacks.h"
 
 /* An open chunk is closed beyond this many bytes, looked at once in CHECK_EVERY appends. What these add in
- * between stays below SECTION_MAX: 64 strings of 64 KiB, or all nodes of an epoch in one sample. */
+ * between stays below CHUNK_SECTION_MAX: 64 strings of 64 KiB, or all nodes of an epoch in one sample. */
 #define CHUNK_SIZE (256u << 10)
 #define CHECK_EVERY 64
-#define SECTION_MAX (8u << 20)
 
 /* Payload that may wait for the output before samples are dropped; its memory is at most twice that. */
 #define QUEUE_MAX (32u << 20)
@@ -66,15 +66,12 @@ struct rec_writer {
     uint64_t dropped;   /* looks lost to a slow output, not yet reported */
     uint64_t overflow;  /* things lost to a full table, not yet reported */
     uint32_t full_detail;
-    struct buf sections[REC_SECTIONS];
+    struct chunk chunk;
 };
 
-/* Whole units since the start of the recording, rounded down; modulo 2^64, as all arithmetic on times is. */
 static uint64_t units_of(const struct rec_writer *w, uint64_t ns)
 {
-    int64_t d = (int64_t)(ns - w->started_ns);
-    int64_t q = d / REC_TIME_UNIT_NS;
-    return (uint64_t)(d % REC_TIME_UNIT_NS < 0 ? q - 1 : q);
+    return rec_units(ns - w->started_ns, REC_TIME_UNIT_NS);
 }
 
 static void put_time(const struct rec_writer *w, struct buf *to, uint64_t ns)
@@ -100,20 +97,11 @@ static void push(struct rec_writer *w, enum rec_block_type type, struct payload 
         output_fail(w->output, err);
 }
 
-/* Chunks ---------------------------------------------------------------------------------------------------
- */
-
-static size_t chunk_len(const struct rec_writer *w)
-{
-    size_t len = 0;
-    for (size_t i = 0; i < REC_SECTIONS; i++)
-        len += w->sections[i].len;
-    return len;
-}
+/* Chunks ---------------------------------------------------------------------------------------------- */
 
 static void put_loss(struct rec_writer *w, const struct rec_loss *loss)
 {
-    struct buf *to = &w->sections[REC_SEC_LOSSES];
+    struct buf *to = &w->chunk.sections[REC_SEC_LOSSES];
     buf_put_u8(to, loss->kind);
     put_time(w, to, loss->time_ns);
     buf_put_varint(to, loss->count);
@@ -129,45 +117,16 @@ static void put_lost(struct rec_writer *w, enum rec_loss_kind kind, uint64_t *co
     *count = 0;
 }
 
-/* Order of the sections in a chunk. Each from `first_alone` on is a part of its own: these are noise of
- * different kinds, which compresses better apart; the others are short or hardly vary. */
-static const uint8_t section_order[] = {
-    REC_SEC_EPOCH,        REC_SEC_STRINGS, REC_SEC_CODES, REC_SEC_FRAMES, REC_SEC_PROCESSES, REC_SEC_THREADS,
-    REC_SEC_THREAD_NAMES, REC_SEC_PYTHONS, REC_SEC_EXITS, REC_SEC_LOSSES, REC_SEC_STATS,     REC_COL_THREAD,
-    REC_COL_START,        REC_COL_COUNT,   REC_COL_END,   REC_COL_CPU,    REC_COL_STATE,     REC_COL_SYSCALL,
-    REC_COL_STACK,        REC_COL_UP,      REC_COL_GROWN, REC_COL_LEAVES, REC_COL_FRAMES,
-};
-static const size_t first_alone = 14;
-
-/* Moves the section to the end of the payload. */
-static void join(struct payload *to, struct buf *section, uint8_t id, bool alone)
-{
-    if (section->len) {
-        if (alone && to->raw.len)
-            to->cuts[to->cut_count++] = (uint32_t)to->raw.len;
-        buf_put_varint(&to->raw, id);
-        put_bytes(&to->raw, section->data, section->len);
-    }
-    if (section->error)
-        to->raw.error = section->error;
-    buf_clear(section);
-}
-
 static void close_chunk(struct rec_writer *w)
 {
     put_lost(w, REC_LOSS_WRITE, &w->dropped, 0);
     put_lost(w, REC_LOSS_TRUNCATED, &w->overflow, w->full_detail);
     w->unchecked = 0;
     w->last_thread = 0;
-    size_t len = chunk_len(w);
-    if (len == 0)
+    if (chunk_len(&w->chunk) == 0)
         return;
-    struct payload payload = {0};
-    buf_init(&payload.raw, REC_MAX_RAW);
-    /* At once: the content, and the longest id and length of each section. */
-    buf_reserve(&payload.raw, len + ARRAY_LEN(section_order) * 20);
-    for (size_t i = 0; i < ARRAY_LEN(section_order); i++)
-        join(&payload, &w->sections[section_order[i]], section_order[i], i >= first_alone);
+    struct payload payload;
+    chunk_take(&w->chunk, &payload);
     push(w, REC_BLOCK_CHUNK, &payload);
 }
 
@@ -177,12 +136,11 @@ static void appended(struct rec_writer *w)
     if (++w->unchecked < CHECK_EVERY)
         return;
     w->unchecked = 0;
-    if (chunk_len(w) > CHUNK_SIZE)
+    if (chunk_len(&w->chunk) > CHUNK_SIZE)
         close_chunk(w);
 }
 
-/* Life -----------------------------------------------------------------------------------------------------
- */
+/* Life ------------------------------------------------------------------------------------------------ */
 
 static void push_header(struct rec_writer *w, const struct rec_header *h)
 {
@@ -205,8 +163,7 @@ static int init_tables(struct rec_writer *w)
 {
     intern_init(&w->codes, sizeof(struct rec_code), REC_MAX_CODES);
     intern_init(&w->frames, sizeof(struct rec_frame), REC_MAX_FRAMES);
-    for (size_t i = 0; i < REC_SECTIONS; i++)
-        buf_init(&w->sections[i], SECTION_MAX);
+    chunk_init(&w->chunk);
     int err = strtab_init(&w->strings);
     if (!err)
         err = stacks_init(&w->stacks);
@@ -221,8 +178,7 @@ static int init_tables(struct rec_writer *w)
 
 static void destroy(struct rec_writer *w)
 {
-    for (size_t i = 0; i < REC_SECTIONS; i++)
-        buf_release(&w->sections[i]);
+    chunk_release(&w->chunk);
     strtab_release(&w->strings);
     intern_release(&w->codes);
     intern_release(&w->frames);
@@ -283,8 +239,7 @@ int rec_writer_error(const struct rec_writer *w)
     return output_error(w->output);
 }
 
-/* Tables ---------------------------------------------------------------------------------------------------
- */
+/* Tables ---------------------------------------------------------------------------------------------- */
 
 uint32_t rec_string(struct rec_writer *w, const void *bytes, size_t len)
 {
@@ -298,7 +253,7 @@ uint32_t rec_string(struct rec_writer *w, const void *bytes, size_t len)
         return 0;
     }
     if (t->count != before) {
-        put_bytes(&w->sections[REC_SEC_STRINGS], strtab_get(t, id), strtab_len(t, id));
+        put_bytes(&w->chunk.sections[REC_SEC_STRINGS], strtab_get(t, id), strtab_len(t, id));
         appended(w);
     }
     return id;
@@ -319,7 +274,7 @@ uint32_t rec_code(struct rec_writer *w, const struct rec_code *code)
         return 0;
     }
     if (added) {
-        struct buf *to = &w->sections[REC_SEC_CODES];
+        struct buf *to = &w->chunk.sections[REC_SEC_CODES];
         buf_put_varint(to, key.name);
         buf_put_varint(to, key.file);
         buf_put_varint(to, key.first_line);
@@ -338,7 +293,7 @@ uint32_t rec_frame(struct rec_writer *w, const struct rec_frame *frame)
         return 0;
     }
     if (added) {
-        struct buf *to = &w->sections[REC_SEC_FRAMES];
+        struct buf *to = &w->chunk.sections[REC_SEC_FRAMES];
         buf_put_varint(to, frame->code);
         buf_put_varint(to, frame->line);
         buf_put_varint(to, frame->end_line);
@@ -375,7 +330,7 @@ uint32_t rec_process(struct rec_writer *w, const struct rec_process *process)
         w->overflow++;
         return UINT32_MAX;
     }
-    struct buf *to = &w->sections[REC_SEC_PROCESSES];
+    struct buf *to = &w->chunk.sections[REC_SEC_PROCESSES];
     buf_put_varint(to, process->pid);
     buf_put_varint(to, process->ppid);
     put_time(w, to, process->start_ns);
@@ -403,7 +358,7 @@ uint32_t rec_thread(struct rec_writer *w, const struct rec_thread *thread)
         w->overflow++;
         return UINT32_MAX;
     }
-    struct buf *to = &w->sections[REC_SEC_THREADS];
+    struct buf *to = &w->chunk.sections[REC_SEC_THREADS];
     buf_put_varint(to, thread->process);
     buf_put_varint(to, thread->tid);
     put_time(w, to, thread->start_ns);
@@ -420,8 +375,8 @@ void rec_thread_name(struct rec_writer *w, uint32_t thread, uint32_t name)
 {
     if (thread >= w->thread_count)
         return;
-    buf_put_varint(&w->sections[REC_SEC_THREAD_NAMES], thread);
-    buf_put_varint(&w->sections[REC_SEC_THREAD_NAMES], name);
+    buf_put_varint(&w->chunk.sections[REC_SEC_THREAD_NAMES], thread);
+    buf_put_varint(&w->chunk.sections[REC_SEC_THREAD_NAMES], name);
     appended(w);
 }
 
@@ -429,19 +384,18 @@ void rec_process_python(struct rec_writer *w, uint32_t process, uint32_t python)
 {
     if (process >= w->process_count)
         return;
-    buf_put_varint(&w->sections[REC_SEC_PYTHONS], process);
-    buf_put_varint(&w->sections[REC_SEC_PYTHONS], python);
+    buf_put_varint(&w->chunk.sections[REC_SEC_PYTHONS], process);
+    buf_put_varint(&w->chunk.sections[REC_SEC_PYTHONS], python);
     appended(w);
 }
 
-/* Events ---------------------------------------------------------------------------------------------------
- */
+/* Events ---------------------------------------------------------------------------------------------- */
 
 void rec_exit(struct rec_writer *w, const struct rec_exit *exit)
 {
     if (exit->process >= w->process_count)
         return;
-    struct buf *to = &w->sections[REC_SEC_EXITS];
+    struct buf *to = &w->chunk.sections[REC_SEC_EXITS];
     buf_put_varint(to, exit->process);
     put_time(w, to, exit->end_ns);
     buf_put_svarint(to, exit->code);
@@ -458,7 +412,7 @@ void rec_loss(struct rec_writer *w, const struct rec_loss *loss)
 
 void rec_stats(struct rec_writer *w, const struct rec_stats *stats)
 {
-    struct buf *to = &w->sections[REC_SEC_STATS];
+    struct buf *to = &w->chunk.sections[REC_SEC_STATS];
     put_time(w, to, stats->time_ns);
     buf_put_varint(to, stats->ticks);
     buf_put_varint(to, stats->samples);
@@ -469,8 +423,7 @@ void rec_stats(struct rec_writer *w, const struct rec_stats *stats)
     appended(w);
 }
 
-/* Samples --------------------------------------------------------------------------------------------------
- */
+/* Samples --------------------------------------------------------------------------------------------- */
 
 static void put_difference(struct buf *to, uint64_t a, uint64_t b)
 {
@@ -483,12 +436,12 @@ static void put_times(struct rec_writer *w, struct lane *lane, const struct rec_
     uint64_t start = units_of(w, s->end_ns - s->wall_ns);
     uint64_t cpu_ns = lane->cpu_rest_ns + s->cpu_ns;
     uint64_t cpu = cpu_ns / REC_TIME_UNIT_NS;
-    put_difference(&w->sections[REC_COL_END], end, lane->end + w->period * s->count);
-    put_difference(&w->sections[REC_COL_START], start, lane->end);
+    put_difference(&w->chunk.sections[REC_COL_END], end, lane->end + w->period * s->count);
+    put_difference(&w->chunk.sections[REC_COL_START], start, lane->end);
     if (s->state & REC_ON_CPU)
-        put_difference(&w->sections[REC_COL_CPU], end - start, cpu);
+        put_difference(&w->chunk.sections[REC_COL_CPU], end - start, cpu);
     else
-        put_difference(&w->sections[REC_COL_CPU], cpu, 0);
+        put_difference(&w->chunk.sections[REC_COL_CPU], cpu, 0);
     lane->end = end;
     lane->cpu_rest_ns = (uint32_t)(cpu_ns % REC_TIME_UNIT_NS);
 }
@@ -501,23 +454,23 @@ static void put_stack(struct rec_writer *w, struct lane *lane, uint32_t node)
     if (node >= w->stacks.count)
         node = REC_NO_STACK;
     stacks_write(&w->stacks, lane->stack, node,
-                 &(struct stack_columns){.stack = &w->sections[REC_COL_STACK],
-                                         .up = &w->sections[REC_COL_UP],
-                                         .grown = &w->sections[REC_COL_GROWN],
-                                         .leaves = &w->sections[REC_COL_LEAVES],
-                                         .frames = &w->sections[REC_COL_FRAMES]});
+                 &(struct stack_columns){.stack = &w->chunk.sections[REC_COL_STACK],
+                                         .up = &w->chunk.sections[REC_COL_UP],
+                                         .grown = &w->chunk.sections[REC_COL_GROWN],
+                                         .leaves = &w->chunk.sections[REC_COL_LEAVES],
+                                         .frames = &w->chunk.sections[REC_COL_FRAMES]});
     lane->stack = node;
 }
 
 static void put_sample(struct rec_writer *w, const struct rec_sample *s)
 {
     struct lane *lane = &w->threads[s->thread].lanes[rec_lane_of(s->state)];
-    buf_put_svarint(&w->sections[REC_COL_THREAD], (int64_t)s->thread - w->last_thread);
+    buf_put_svarint(&w->chunk.sections[REC_COL_THREAD], (int64_t)s->thread - w->last_thread);
     put_times(w, lane, s);
     put_stack(w, lane, s->stack);
-    buf_put_u8(&w->sections[REC_COL_STATE], s->state);
-    buf_put_varint(&w->sections[REC_COL_SYSCALL], s->syscall == REC_NO_SYSCALL ? 0 : s->syscall + 1u);
-    buf_put_varint(&w->sections[REC_COL_COUNT], s->count);
+    buf_put_u8(&w->chunk.sections[REC_COL_STATE], s->state);
+    buf_put_varint(&w->chunk.sections[REC_COL_SYSCALL], s->syscall == REC_NO_SYSCALL ? 0 : s->syscall + 1u);
+    buf_put_varint(&w->chunk.sections[REC_COL_COUNT], s->count);
     w->last_thread = s->thread;
 }
 
@@ -542,5 +495,5 @@ void rec_flush(struct rec_writer *w)
         return;
     w->epoch++;
     stacks_clear(&w->stacks);
-    buf_put_u8(&w->sections[REC_SEC_EPOCH], 1);
+    buf_put_u8(&w->chunk.sections[REC_SEC_EPOCH], 1);
 }

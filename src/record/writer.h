@@ -36,7 +36,8 @@ uint32_t rec_epoch(const struct rec_writer *w);
  * full, rec_push gives the parent back, and that is counted as REC_LOSS_TRUNCATED. */
 bool rec_wants_flush(const struct rec_writer *w);
 
-/* Announce; the index returned names it in samples. */
+/* Announce; the index returned names it in samples. UINT32_MAX when there is no room: what names it is then
+ * lost, and counted as REC_LOSS_TRUNCATED. */
 uint32_t rec_process(struct rec_writer *w, const struct rec_process *process);
 uint32_t rec_thread(struct rec_writer *w, const struct rec_thread *thread);
 /* A thread's name, learnt or changed later. */

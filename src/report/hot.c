@@ -1,6 +1,7 @@
 /* hot: the functions and the lines that took most of the time. */
-#include <string.h>
+#include <stdlib.h>
 
+#include "report/places.h"
 #include "report/sections.h"
 #include "report/source.h"
 #include "report/units.h"
@@ -53,7 +54,7 @@ int section_functions(struct term *t, struct profile *p, size_t limit, bool all)
 }
 
 /* The text of a line in its file as it is now, without indentation; else the name of the function. */
-static void source_cell(struct table *table, const struct profile *p, const struct profile_line *l)
+static void source_cell(struct table *table, const struct profile *p, const struct place *l)
 {
     const struct rec_reader *r = profile_reader(p);
     struct rec_code code = rec_reader_code(r, l->code);
@@ -75,29 +76,35 @@ static const struct table_column line_columns[] = {
     {"self", TABLE_RIGHT, 0, 0, 0},
     {"", TABLE_BAR, 0, 0, 2},
     {"", TABLE_RIGHT, 0, 0, 1},
-    {"line", TABLE_LEFT, TEXT_CUT_START, 13, 0},
-    {"", TABLE_LEFT, TEXT_CUT_END, 13, 0},
+    {"line", TABLE_LEFT, TEXT_CUT_START, 18, 0},
+    {"", TABLE_LEFT, TEXT_CUT_END, 24, 0},
 };
+
+static void line_row(struct table *table, struct term *t, const struct profile *p, const struct place *l,
+                     uint64_t whole, uint64_t most)
+{
+    common_share_cell(table, l->self, whole);
+    table_bar(table, INK_BAR, (double)l->self / (double)whole);
+    common_time_cell(table, l->self, most);
+    common_place_cell(table, t, p, l->code, l->line);
+    source_cell(table, p, l);
+}
 
 int section_lines(struct term *t, struct profile *p, size_t limit)
 {
     enum metric by = t->style.metric;
+    struct place *lines;
     size_t count;
-    uint64_t whole = weights_of(profile_sum(p), by);
-    const struct profile_line *l = profile_lines(p, by, &count);
+    int rc = places_new(p, by, &lines, &count);
+    if (rc)
+        return rc;
     struct table *table = table_new(t, line_columns, ARRAY_LEN(line_columns));
-    uint64_t most = count ? weights_of(&l[0].self, by) : 0;
-    for (size_t i = 0; i < count && i < limit && weights_of(&l[i].self, by); i++) {
-        uint64_t self = weights_of(&l[i].self, by);
-        common_share_cell(table, self, whole);
-        table_bar(table, INK_BAR, (double)self / (double)whole);
-        common_time_cell(table, self, most);
-        common_place_cell(table, t, p, l[i].code, l[i].line);
-        source_cell(table, p, &l[i]);
-    }
-    if (most)
+    for (size_t i = 0; i < count && i < limit && lines[i].self; i++)
+        line_row(table, t, p, &lines[i], weights_of(profile_sum(p), by), lines[0].self);
+    if (count && lines[0].self)
         term_heading(t, "Lines", "by %s, sampled", metric_name(by));
-    int rc = table_print(table);
+    rc = table_print(table);
     table_free(table);
+    free(lines);
     return rc;
 }

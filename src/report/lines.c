@@ -9,96 +9,31 @@
 #include <string.h>
 
 #include "report/common.h"
+#include "report/places.h"
 #include "report/report.h"
 #include "report/source.h"
 #include "report/units.h"
 
+/* Without a limit of the user's: so many lines at the most; of these, beyond the first few, only such with
+ * one part in HOT of the time. */
 #define LINES 30
+#define LINES_FEW 5
+#define HOT 200
+/* Lines that only call others are shown from one part in WARM of the time on. */
+#define WARM 100
 #define CONTEXT 2
-
-/* A line of a file. */
-struct hot_line {
-    uint32_t file; /* string id */
-    uint32_t line;
-    uint32_t code; /* one of its functions */
-    uint64_t self;
-    uint64_t total;
-    uint64_t heat; /* own time of all lines of its file that are shown */
-};
-
-struct hot {
-    struct hot_line *lines;
-    size_t count;
-};
-
-static int by_place(const void *a, const void *b)
-{
-    const struct hot_line *x = a;
-    const struct hot_line *y = b;
-    if (x->file != y->file)
-        return x->file < y->file ? -1 : 1;
-    return x->line < y->line ? -1 : x->line > y->line;
-}
-
-static int by_heat(const void *a, const void *b)
-{
-    const struct hot_line *x = a;
-    const struct hot_line *y = b;
-    if (x->self != y->self)
-        return x->self < y->self ? 1 : -1;
-    if (x->total != y->total)
-        return x->total < y->total ? 1 : -1;
-    return by_place(a, b);
-}
 
 static int by_file(const void *a, const void *b)
 {
-    const struct hot_line *x = a;
-    const struct hot_line *y = b;
+    const struct place *x = a;
+    const struct place *y = b;
     if (x->heat != y->heat)
         return x->heat < y->heat ? 1 : -1;
-    return by_place(a, b);
-}
-
-/* Makes one of entries with the same place, which stand together. */
-static void merge_places(struct hot *h)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < h->count; i++) {
-        struct hot_line *last = n ? &h->lines[n - 1] : NULL;
-        if (last && last->file == h->lines[i].file && last->line == h->lines[i].line) {
-            last->self += h->lines[i].self;
-            last->total = max_u64(max_u64(last->total, h->lines[i].total), last->self);
-        } else {
-            h->lines[n++] = h->lines[i];
-        }
-    }
-    h->count = n;
-}
-
-/* All lines of Python code that took time, by file and line. */
-static int hot_new(struct hot *h, struct profile *p, enum metric by)
-{
-    size_t count;
-    const struct profile_line *l = profile_lines(p, by, &count);
-    *h = (struct hot){.lines = calloc(count + 1, sizeof(*h->lines))};
-    if (!h->lines)
-        return -ENOMEM;
-    for (size_t i = 0; i < count; i++) {
-        struct rec_code code = rec_reader_code(profile_reader(p), l[i].code);
-        uint64_t total = weights_of(&l[i].total, by);
-        if (code.kind != REC_PYTHON || !l[i].line || !total)
-            continue;
-        h->lines[h->count++] =
-            (struct hot_line){code.file, l[i].line, l[i].code, weights_of(&l[i].self, by), total, 0};
-    }
-    qsort(h->lines, h->count, sizeof(*h->lines), by_place);
-    merge_places(h);
-    return 0;
+    return place_compare(a, b);
 }
 
 /* How many of the lines are of the same file as the first. */
-static size_t run_length(const struct hot_line *lines, size_t count)
+static size_t run_length(const struct place *lines, size_t count)
 {
     size_t n = 1;
     while (n < count && lines[n].file == lines[0].file)
@@ -106,21 +41,19 @@ static size_t run_length(const struct hot_line *lines, size_t count)
     return n;
 }
 
-/* Keeps the `limit` hottest, the hottest file first, in the order of its lines. */
-static void hot_select(struct hot *h, size_t limit)
+/* The hottest file first, its lines in their order. */
+static void order_by_file(struct place *lines, size_t count)
 {
-    qsort(h->lines, h->count, sizeof(*h->lines), by_heat);
-    h->count = h->count < limit ? h->count : limit;
-    qsort(h->lines, h->count, sizeof(*h->lines), by_place);
-    for (size_t i = 0, n; i < h->count; i += n) {
+    qsort(lines, count, sizeof(*lines), place_compare);
+    for (size_t i = 0, n; i < count; i += n) {
         uint64_t heat = 0;
-        n = run_length(h->lines + i, h->count - i);
+        n = run_length(lines + i, count - i);
         for (size_t k = i; k < i + n; k++)
-            heat += h->lines[k].self;
+            heat += lines[k].self;
         for (size_t k = i; k < i + n; k++)
-            h->lines[k].heat = heat;
+            lines[k].heat = heat;
     }
-    qsort(h->lines, h->count, sizeof(*h->lines), by_file);
+    qsort(lines, count, sizeof(*lines), by_file);
 }
 
 static const struct table_column columns[] = {
@@ -173,8 +106,8 @@ static void gap_row(struct table *table, const struct term *t)
     empty_cell(table);
 }
 
-static void hot_row(struct table *table, const struct term *t, const struct profile *p,
-                    const struct hot_line *l, const struct source *source)
+static void hot_row(struct table *table, const struct term *t, const struct profile *p, const struct place *l,
+                    const struct source *source)
 {
     uint64_t whole = weights_of(profile_sum(p), t->style.metric);
     size_t len;
@@ -189,7 +122,7 @@ static void hot_row(struct table *table, const struct term *t, const struct prof
 
 /* Rows of the hot lines of one file, in order, with context where its source can be read. */
 static void file_rows(struct table *table, const struct term *t, const struct profile *p,
-                      const struct hot_line *lines, size_t count, const struct source *source)
+                      const struct place *lines, size_t count, const struct source *source)
 {
     uint32_t next = 1; /* the first line that is not printed yet */
     for (size_t i = 0; i < count; i++) {
@@ -230,7 +163,7 @@ static void file_heading(struct term *t, const struct profile *p, const char *pa
 }
 
 /* lines: those of one file, by line. */
-static int print_file(struct term *t, const struct profile *p, const struct hot_line *lines, size_t count)
+static int print_file(struct term *t, const struct profile *p, const struct place *lines, size_t count)
 {
     const struct rec_reader *r = profile_reader(p);
     struct source source;
@@ -262,20 +195,56 @@ static void print_rest(struct term *t, size_t shown, size_t all)
     term_paragraph(t, INK_DIM, NULL, text, strlen(text));
 }
 
-static int print_hot(struct term *t, struct profile *p)
+static size_t hot_count(const struct place *lines, size_t all, uint64_t whole, size_t asked)
 {
-    struct hot h;
-    int rc = hot_new(&h, p, t->style.metric);
-    size_t all = h.count;
-    if (rc == 0)
-        hot_select(&h, t->style.limit ? t->style.limit : LINES);
-    for (size_t i = 0, n; rc == 0 && i < h.count; i += n) {
-        n = run_length(h.lines + i, h.count - i);
-        rc = print_file(t, p, h.lines + i, n);
+    size_t limit = asked ? asked : LINES;
+    size_t n = 0;
+    while (n < all && n < limit && (asked || n < LINES_FEW || lines[n].self >= whole / HOT))
+        n++;
+    return n;
+}
+
+static bool has_file(const struct place *lines, size_t count, uint32_t file)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (lines[i].file == file)
+            return true;
+    }
+    return false;
+}
+
+/* Brings to the front what is shown: the hottest, and in the same files the lines that called them. */
+static size_t choose(struct place *lines, size_t all, uint64_t whole, size_t asked)
+{
+    size_t hot = hot_count(lines, all, whole, asked);
+    size_t count = hot;
+    for (size_t i = hot; i < all; i++) {
+        if (lines[i].total < whole / WARM || !has_file(lines, hot, lines[i].file))
+            continue;
+        struct place called = lines[i];
+        lines[i] = lines[count];
+        lines[count++] = called;
+    }
+    return count;
+}
+
+static int print_hottest(struct term *t, struct profile *p)
+{
+    struct place *lines;
+    size_t all;
+    uint64_t whole = weights_of(profile_sum(p), t->style.metric);
+    int rc = places_new(p, t->style.metric, &lines, &all);
+    if (rc)
+        return rc;
+    size_t count = choose(lines, all, whole, t->style.limit);
+    order_by_file(lines, count);
+    for (size_t i = 0, n; rc == 0 && i < count; i += n) {
+        n = run_length(lines + i, count - i);
+        rc = print_file(t, p, lines + i, n);
     }
     if (rc == 0)
-        print_rest(t, h.count, all);
-    free(h.lines);
+        print_rest(t, count, all);
+    free(lines);
     return rc;
 }
 
@@ -289,7 +258,7 @@ int report_lines(FILE *to, struct profile *p, const struct report_style *style)
         snprintf(note, sizeof(note), "Sampled: shares of %s by looks at the stack; hits are not counted.",
                  metric_name(style->metric));
         term_paragraph(&t, INK_DIM, NULL, note, strlen(note));
-        rc = print_hot(&t, p);
+        rc = print_hottest(&t, p);
     }
     int closed = term_close(&t);
     return rc ? rc : closed;

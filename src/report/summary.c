@@ -249,37 +249,34 @@ static void print_cost(struct term *t, const struct profile *p)
     buf_release(&text);
 }
 
-/* Where the recording is, and the commands that look further into it. */
+/* The commands that look further into the recording. */
 static void print_next(struct term *t)
 {
+    static const char *const verbs[] = {"lines", "calls"};
     const char *path = t->style.path;
-    struct buf text, quoted;
+    struct buf text;
     if (!path)
         return;
     buf_init(&text, COMMAND_MAX);
-    buf_init(&quoted, COMMAND_MAX);
-    common_command(&quoted, t, path, strlen(path));
-    buf_put(&text, quoted.data, quoted.len);
-    term_paragraph(t, INK_PLAIN, "Recording", (char *)text.data, text.len);
-    buf_clear(&text);
-    for (size_t i = 0; i < 2; i++) {
-        buf_printf(&text, "zond %s ", i ? "calls" : "lines");
-        buf_put(&text, quoted.data, quoted.len);
-        buf_put_str(&text, i ? "" : term_dot(t));
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+        buf_printf(&text, "%szond %s ", i ? term_dot(t) : "", verbs[i]);
+        common_command(&text, t, path, strlen(path));
     }
-    term_paragraph(t, INK_DIM, "Next", (char *)text.data, text.len);
-    buf_release(&quoted);
+    term_paragraph(t, INK_PLAIN, "Next", (char *)text.data, text.len);
     buf_release(&text);
 }
 
-/* How far the numbers can be trusted, what they cost, and where to look next. */
-static void print_foot(struct term *t, const struct profile *p, bool missed)
+/* How far the numbers can be trusted, what they cost, and, if there are any, where to look next. */
+static void print_foot(struct term *t, const struct profile *p, bool something)
 {
-    term_newline(t);
-    if (profile_stats(p)->ticks)
+    bool cost = profile_stats(p)->ticks > 0;
+    if (cost || something)
+        term_newline(t);
+    if (cost)
         print_cost(t, p);
-    if (missed)
-        print_missed(t, p);
+    if (!something)
+        return;
+    print_missed(t, p);
     print_next(t);
 }
 

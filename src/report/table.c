@@ -4,12 +4,15 @@
 #include "report/table.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define GAP 2
 #define BAR_WIDTH 10
+/* What a column that may be cut keeps when there is nothing left to leave out. */
+#define LEAST 8
 /* Text of all cells: far more than a screen; beyond it the view fails with -EFBIG. */
 #define TEXT_LIMIT (64u << 20)
 
@@ -125,13 +128,15 @@ static int total_width(const struct table *table, const int *widths)
     return total;
 }
 
-/* Takes columns from the widest cell that may be cut, until all fits or none can be cut any more. */
-static bool shrink(const struct table *table, int *widths, int limit)
+/* Takes columns from the widest cell that may be cut, until all fits or each is at its minimum, or at `floor`
+ * where that is less. */
+static bool shrink(const struct table *table, int *widths, int floor)
 {
+    int limit = table->term->style.width;
     for (int over = total_width(table, widths) - limit; over > 0; over--) {
         int widest = -1;
         for (size_t c = 0; c < table->n; c++) {
-            int min = table->columns[c].min;
+            int min = table->columns[c].min < floor ? table->columns[c].min : floor;
             if (min && widths[c] > min && (widest < 0 || widths[c] > widths[widest]))
                 widest = (int)c;
         }
@@ -159,13 +164,17 @@ static bool drop_one(const struct table *table, bool *dropped)
 static void lay_out(const struct table *table, int *widths)
 {
     bool dropped[TABLE_MAX_COLUMNS] = {false};
+    bool fits;
     do {
         natural_widths(table, widths);
         for (size_t c = 0; c < table->n; c++) {
             if (dropped[c])
                 widths[c] = -1;
         }
-    } while (!shrink(table, widths, table->term->style.width) && drop_one(table, dropped));
+        fits = shrink(table, widths, INT_MAX);
+    } while (!fits && drop_one(table, dropped));
+    if (!fits)
+        shrink(table, widths, LEAST);
 }
 
 /* One more than the last column of a row that shows something: nothing is padded after it. */

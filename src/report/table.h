@@ -12,7 +12,7 @@ struct table_column {
     const char *title;
     enum table_kind kind;
     enum text_cut cut; /* how a cell loses characters */
-    int min;           /* may be cut to so many columns; 0: never cut */
+    int min;           /* may be cut to so many columns, further only if all else fails; 0: never cut */
     int drop;          /* 0: always there; else left out if need be, the highest number first */
 };
 

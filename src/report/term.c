@@ -136,7 +136,8 @@ void term_put(struct term *t, enum ink ink, const char *fmt, ...)
 void term_clean(struct term *t, enum ink ink, const char *clean, size_t len)
 {
     ink_on(t, ink);
-    fwrite(clean, 1, len, t->to);
+    if (len)
+        fwrite(clean, 1, len, t->to);
     ink_off(t, ink);
 }
 

@@ -1,6 +1,7 @@
-/* who: the processes and threads of a recording, busiest first. */
+/* who: the processes and threads that were sampled, busiest first. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "report/sections.h"
 #include "report/states.h"
@@ -103,12 +104,22 @@ int section_threads(struct term *t, const struct profile *p, size_t limit)
     return rc;
 }
 
+/* A command without the folder of its program. */
+static const char *base_command(const char *args, size_t *len)
+{
+    const char *slash = memrchr(args, '/', strnlen(args, *len));
+    if (!slash)
+        return args;
+    *len -= (size_t)(slash + 1 - args);
+    return slash + 1;
+}
+
 static void process_row(struct table *table, struct term *t, const struct rec_reader *r,
                         const struct profile_process *p, const struct weights *most)
 {
     struct rec_process process = rec_reader_process(r, p->process);
     size_t len, python_len;
-    const char *command = rec_reader_string(r, process.command, &len);
+    const char *command = base_command(rec_reader_string(r, process.command, &len), &len);
     const char *python = rec_reader_string(r, process.python, &python_len);
     struct buf text;
     buf_init(&text, TEXT_MAX * 10);
@@ -120,26 +131,46 @@ static void process_row(struct table *table, struct term *t, const struct rec_re
     buf_release(&text);
 }
 
+/* The processes of which there are samples; returns how many. */
+static size_t sampled(struct entry *order, const struct profile_process *processes, size_t count,
+                      enum metric by)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (processes[i].sum.samples)
+            order[n++] = (struct entry){i, weights_of(&processes[i].sum, by)};
+    }
+    qsort(order, n, sizeof(*order), by_weight);
+    return n;
+}
+
+static int print_processes(struct term *t, const struct profile *p, const struct entry *order, size_t count,
+                           size_t limit)
+{
+    size_t all;
+    const struct profile_process *processes = profile_processes(p, &all);
+    struct weights most = {0};
+    struct table *table = table_new(t, process_columns, ARRAY_LEN(process_columns));
+    size_t shown = count < limit ? count : limit;
+    for (size_t i = 0; i < shown; i++)
+        widen(&most, &processes[order[i].index].sum);
+    for (size_t i = 0; i < shown; i++)
+        process_row(table, t, profile_reader(p), &processes[order[i].index], &most);
+    heading(t, "Processes", shown, count);
+    int rc = table_print(table);
+    table_free(table);
+    return rc;
+}
+
 int section_processes(struct term *t, const struct profile *p, size_t limit)
 {
-    size_t count;
-    const struct profile_process *processes = profile_processes(p, &count);
-    struct weights most = {0};
-    if (count < 2)
-        return 0;
-    struct entry *order = calloc(count, sizeof(*order));
-    struct table *table = table_new(t, process_columns, ARRAY_LEN(process_columns));
-    for (size_t i = 0; order && i < count; i++) {
-        order[i] = (struct entry){i, weights_of(&processes[i].sum, t->style.metric)};
-        widen(&most, &processes[i].sum);
-    }
-    if (order)
-        qsort(order, count, sizeof(*order), by_weight);
-    for (size_t i = 0; order && i < count && i < limit; i++)
-        process_row(table, t, profile_reader(p), &processes[order[i].index], &most);
-    heading(t, "Processes", count < limit ? count : limit, count);
-    int rc = order ? table_print(table) : -ENOMEM;
-    table_free(table);
+    size_t all;
+    const struct profile_process *processes = profile_processes(p, &all);
+    struct entry *order = calloc(all + 1, sizeof(*order));
+    if (!order)
+        return -ENOMEM;
+    size_t count = sampled(order, processes, all, t->style.metric);
+    int rc = count < 2 ? 0 : print_processes(t, p, order, count, limit);
     free(order);
     return rc;
 }

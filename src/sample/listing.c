@@ -1,5 +1,8 @@
 /* listing: which thread states a target has, and which kernel threads they run on.
  *
+ * The recording knows kernel threads: one that is in several interpreters has several thread states, and one
+ * that leaves Python and comes back, or whose thread state is replaced as it starts, gets another.
+ *
  * The list is walked again when an interpreter's head of it moved, when a thread ended, and every 100 ms
  * in case a thread was replaced by another at the same address.
  */
@@ -13,53 +16,68 @@ struct listing {
     struct target *t;
     uint64_t now_ns;
     uint64_t interp;
+    struct thread *near; /* found last: the search for the next begins behind it */
     struct thread **end; /* where a new thread is linked in */
     struct map *tids;    /* tid in the target's PID namespace -> ours; NULL when they are the same */
 };
 
-static struct thread *find_thread(struct target *t, const struct py_thread *state)
+static struct thread *find_between(struct thread *from, const struct thread *to, uint64_t native_tid)
 {
-    for (struct thread *thread = t->threads; thread; thread = thread->next) {
-        if (thread->tstate == state->tstate && thread->spot.native_tid == state->native_tid && !thread->gone)
-            return thread;
-    }
-    return NULL;
+    while (from && from != to && (from->native_tid != native_tid || from->gone))
+        from = from->next;
+    return from == to ? NULL : from;
 }
 
+/* The thread states come in the order of the last listing, mostly: so the next thread is mostly the next. */
+static struct thread *find_thread(struct listing *l, uint64_t native_tid)
+{
+    struct thread *behind = l->near ? l->near->next : NULL;
+    struct thread *found = find_between(behind, NULL, native_tid);
+    if (!found)
+        found = find_between(l->t->threads, behind, native_tid);
+    if (found)
+        l->near = found;
+    return found;
+}
+
+/* The name follows at the end of the listing. */
 static void announce(struct target *t, struct thread *thread, uint64_t now_ns)
 {
-    char name[64] = "";
-    proc_comm(t->pid, thread->tid, name, sizeof(name));
-    struct rec_thread entry = {.process = t->index,
-                               .tid = (uint32_t)thread->spot.native_tid,
-                               .start_ns = now_ns,
-                               .name = rec_string(t->s->writer, name, strlen(name))};
+    struct rec_thread entry = {.process = t->index, .tid = (uint32_t)thread->native_tid, .start_ns = now_ns};
     thread->index = rec_thread(t->s->writer, &entry);
-    thread->last_ns = now_ns;
+    thread->last_ns = thread->naming.born_ns = now_ns;
 }
 
-static int list_one(void *ctx, const struct py_thread *state)
+static int add_thread(struct listing *l, const struct py_thread *state, struct thread **out)
 {
-    struct listing *l = ctx;
-    struct thread *known = find_thread(l->t, state);
-    if (known) {
-        known->seen = true;
-        return 0;
-    }
     uint32_t tid = (uint32_t)state->native_tid;
+    *out = NULL;
     if (l->tids && (tid = map_get(l->tids, state->native_tid)) == MAP_NONE)
         return 0;
     int err;
-    struct thread *thread = thread_new(l->t->pid, (pid_t)tid, state->tstate, state->native_tid, &err);
+    struct thread *thread = thread_new(l->t->pid, (pid_t)tid, state->native_tid, &err);
     if (!thread)
         return err == -ENOMEM ? err : 0; /* ended meanwhile, or the state is not bound to a thread yet */
-    thread->interp = l->interp;
-    thread->seen = true;
     announce(l->t, thread, l->now_ns);
-    *l->end = thread;
+    *l->end = *out = thread;
     l->end = &thread->next;
     l->t->thread_count++;
     return 0;
+}
+
+/* A thread state goes to its kernel thread, whether that was known by another one or is new. */
+static int list_one(void *ctx, const struct py_thread *state)
+{
+    struct listing *l = ctx;
+    struct thread *thread = find_thread(l, state->native_tid);
+    int err = thread ? 0 : add_thread(l, state, &thread);
+    if (err || !thread)
+        return err;
+    if (!thread->seen)
+        thread->state_count = 0;
+    thread->seen = true;
+    thread->ident = state->ident;
+    return thread_add_state(thread, (struct thread_state){state->tstate, l->interp});
 }
 
 static int add_tid(void *ctx, pid_t tid)
@@ -72,9 +90,15 @@ static int add_tid(void *ctx, pid_t tid)
 
 static int list_interps(struct target *t, struct listing *l)
 {
-    int err = py_interps(&t->runtime, t->interps, &t->interp_count);
-    for (size_t i = 0; i < t->interp_count && !err; i++) {
-        l->interp = t->interps[i].address;
+    struct py_interp interps[PY_INTERPS_MAX];
+    size_t count;
+    int err = py_interps(&t->runtime, interps, &count);
+    if (err)
+        return err;
+    memcpy(t->interps, interps, count * sizeof(*interps));
+    t->interp_count = count;
+    for (size_t i = 0; i < count && !err; i++) {
+        l->interp = interps[i].address;
         err = py_threads(&t->runtime, l->interp, list_one, l);
     }
     return err;
@@ -114,6 +138,7 @@ int target_list_threads(struct target *t, uint64_t now_ns)
     target_drop_threads(t);
     t->list_stale = err == -EAGAIN;
     t->listed_ns = now_ns;
+    target_name_threads(t, now_ns);
     struct proc_stat st;
     if (proc_stat(t->pid, &st) == 0)
         t->kernel_threads = st.threads;

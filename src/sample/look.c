@@ -13,7 +13,8 @@
 #define ATTEMPTS 12
 /* From this attempt on a stack that does not fit the plan is taken after a comparison. */
 #define PATIENT_FROM 3
-/* A code object in a frame that moved is compared with the target's memory when the last time is longer ago. */
+/* A code object in a frame that moved is compared with the target's memory when the last time is longer ago.
+ */
 #define CODE_FRESH_NS NS_PER_MS
 /* Threads looked at by one read. */
 #define BATCH_THREADS 32
@@ -25,19 +26,26 @@
 /* Interpreters whose state is read by one call. */
 #define INTERPS_MAX 8
 
+/* An edge that is not trusted, and the activation of the callee that it was seen in; at 0: none. */
+struct doubt {
+    uint64_t at;
+    uint32_t place, callee;
+};
+
 /* A thread in a batch. */
 struct pending {
     struct thread *thread;
     struct py_look look;
     uint64_t cpu_ns;
     unsigned attempts;
+    struct doubt doubt; /* of the attempt before */
 };
 
 static const struct py_interp_now *now_of(const struct target *t, const struct thread *thread)
 {
     static const struct py_interp_now nothing;
     for (size_t i = 0; i < t->interp_count; i++) {
-        if (t->interps[i].address == thread->interp)
+        if (t->interps[i].address == thread->current.interp)
             return &t->now[i];
     }
     return &nothing;
@@ -58,7 +66,7 @@ static bool waits_for_gil(const struct target *t, const struct thread *thread)
 static uint8_t state_of(const struct target *t, const struct thread *thread, bool on_cpu, bool in_call)
 {
     const struct py_interp_now *now = now_of(t, thread);
-    bool holds = now->gil_holder == thread->tstate;
+    bool holds = now->gil_holder == thread->current.tstate;
     bool has_gil = !t->runtime.layout.free_threaded || now->gil_holder;
     uint8_t state = on_cpu ? REC_ON_CPU : 0;
     if (holds)
@@ -73,61 +81,6 @@ static uint8_t state_of(const struct target *t, const struct thread *thread, boo
     return state;
 }
 
-/* The instruction's index in its code, or -1 when it lies outside. An instruction before the first one is a
- * frame that has not begun: it counts as the first. */
-static int64_t unit_of(const struct target *t, const struct py_frame *frame, const struct py_code *code)
-{
-    const struct layout *l = &t->runtime.layout;
-    uint64_t start = frame->code + l->code.bytecode;
-    uint64_t offset = l->frame.lasti_unit ? frame->instr : frame->instr - start;
-    if (!l->frame.lasti_unit && frame->instr + 2 == start)
-        return 0;
-    return offset / 2 < code->units ? (int64_t)(offset / 2) : -1;
-}
-
-/* Free-threaded 3.14+: a thread may run a copy of the bytecode of its own; the address within that copy is
- * turned into one within the code object. */
-static int rebase_tlbc(struct target *t, struct py_frame *frame)
-{
-    const struct layout *l = &t->runtime.layout;
-    uint64_t copies, start;
-    if (frame->tlbc <= 0 || l->code.tlbc == ABSENT)
-        return 0;
-    struct memory *memory = &t->runtime.memory;
-    int err = memory_read_u64(memory, frame->code + l->code.tlbc, &copies);
-    if (!err)
-        err = memory_read_u64(memory, copies + 8 + 8 * (uint64_t)frame->tlbc, &start);
-    if (!err)
-        frame->instr = frame->instr - start + frame->code + l->code.bytecode;
-    return err;
-}
-
-static uint32_t intern_frame(struct target *t, const struct py_code *code, uint32_t unit)
-{
-    struct rec_writer *w = t->s->writer;
-    struct rec_code entry = {.name = rec_string(w, code->name, strlen(code->name)),
-                             .file = rec_string(w, code->file, strlen(code->file)),
-                             .first_line = code->identity.first_line,
-                             .kind = REC_PYTHON};
-    struct py_place place = py_code_place(&t->runtime, code, unit);
-    struct rec_frame frame = {.code = rec_code(w, &entry),
-                              .line = place.line,
-                              .end_line = place.end_line,
-                              .column = place.column,
-                              .end_column = place.end_column};
-    return rec_frame(w, &frame);
-}
-
-/* A frame whose code object cannot be made sense of, after all attempts: shown as what it is. */
-static uint32_t unreadable_frame(struct target *t)
-{
-    static const char name[] = "(unreadable)";
-    struct rec_writer *w = t->s->writer;
-    struct rec_code code = {.name = rec_string(w, name, sizeof(name) - 1), .kind = REC_PYTHON};
-    struct rec_frame frame = {.code = rec_code(w, &code)};
-    return rec_frame(w, &frame);
-}
-
 static bool memo_reserve(struct memo *m, size_t depth)
 {
     if (depth <= m->cap)
@@ -136,10 +89,10 @@ static bool memo_reserve(struct memo *m, size_t depth)
     struct py_frame *frames = realloc(m->frames, cap * sizeof(*frames));
     if (frames)
         m->frames = frames;
-    uint32_t *nodes = realloc(m->nodes, cap * sizeof(*nodes));
-    if (nodes)
-        m->nodes = nodes;
-    if (!frames || !nodes)
+    struct memo_ids *ids = realloc(m->ids, cap * sizeof(*ids));
+    if (ids)
+        m->ids = ids;
+    if (!frames || !ids)
         return false;
     m->cap = cap;
     return true;
@@ -175,69 +128,70 @@ static int run_checks(struct target *t, struct checks *checks, uint64_t now_ns)
     return err;
 }
 
-/* The frame's id in the recording, or PY_NO_ID when the copy makes no sense. *code_out as for py_codes_get. */
-static uint32_t frame_id(struct target *t, struct py_frame *frame, struct py_code **code_out, uint64_t now_ns)
+/* A stack on its way to a node. */
+struct ascent {
+    struct target *t;
+    struct py_stack *stack;
+    struct checks checks;
+    struct doubt before, *doubt; /* of the attempt before, and of this one */
+    bool last;                   /* no further attempt follows: take what there is */
+    uint64_t now_ns;
+};
+
+/* The frame at index i, called from `caller` (ids of the frame outside of it). -EAGAIN: look again. */
+static int ascend(struct ascent *a, size_t i, struct memo_ids caller, struct memo_ids *ids)
 {
+    struct target *t = a->t;
+    struct py_frame *frame = &a->stack->frames[i];
     struct py_code *code;
-    *code_out = NULL;
-    if (py_codes_get(&t->codes, &t->runtime, frame->code, now_ns, &code) != 0)
-        return PY_NO_ID;
-    struct py_frame rebased = *frame;
-    if (rebase_tlbc(t, &rebased) != 0)
-        return PY_NO_ID;
-    int64_t unit = unit_of(t, &rebased, code);
-    if (unit < 0)
-        return PY_NO_ID;
-    *code_out = code;
-    uint32_t *id = &code->ids[unit];
-    if (*id == PY_NO_ID)
-        *id = intern_frame(t, code, (uint32_t)unit);
-    return *id;
+    ids->place = target_frame_id(t, frame, &code, a->now_ns);
+    if (ids->place == PY_NO_ID && !a->last)
+        return -EAGAIN;
+    if (ids->place == PY_NO_ID)
+        ids->place = target_unreadable_frame(t);
+    if (code && caller.node != REC_NO_STACK) {
+        struct doubt doubt = {.at = frame->at, .place = caller.place, .callee = code->id};
+        bool again = memcmp(&doubt, &a->before, sizeof(doubt)) == 0;
+        if (!edges_sound(&t->edges, doubt.place, doubt.callee, again) && !a->last) {
+            *a->doubt = doubt;
+            return -EAGAIN;
+        }
+    }
+    if (code && code->checked_ns + CODE_FRESH_NS < a->now_ns)
+        a->checks.list[a->checks.count++] = code;
+    ids->node = rec_push(t->s->writer, caller.node, ids->place);
+    return a->checks.count == MEMORY_PIECES_MAX ? run_checks(t, &a->checks, a->now_ns) : 0;
 }
 
-/* Turns the stack into a node. `last`: no further attempt follows, so that frames that make no sense are
- * shown as unreadable; otherwise they are -EAGAIN. */
-static int stack_to_node(struct target *t, struct thread *thread, struct py_stack *stack, bool last, uint64_t now_ns,
-                         uint32_t *node, bool *in_call)
+/* Turns the stack into a node: only the frames that changed since the last look are looked up. */
+static int stack_to_node(struct ascent *a, struct thread *thread, uint32_t *node)
 {
+    struct target *t = a->t;
     struct memo *m = &thread->memo;
-    struct checks checks = {.count = 0};
-    size_t common = common_frames(t, m, stack);
-    if (!memo_reserve(m, stack->depth + common))
+    size_t depth = a->stack->depth, common = common_frames(t, m, a->stack);
+    if (!memo_reserve(m, depth + common))
         return -ENOMEM;
     uint32_t epoch = t->codes.epoch;
-    uint32_t parent = common ? m->nodes[m->depth - common] : REC_NO_STACK;
-    /* The common frames stay at the end of the arrays, which move when the depth changes. */
-    memmove(m->nodes + (stack->depth - common), m->nodes + (m->depth - common), common * sizeof(*m->nodes));
+    struct memo_ids caller = common ? m->ids[m->depth - common] : (struct memo_ids){.node = REC_NO_STACK};
+    /* The common frames stay at the end of the array, which moves when the depth changes. */
+    memmove(m->ids + (depth - common), m->ids + (m->depth - common), common * sizeof(*m->ids));
     m->depth = 0;
-    *in_call = false;
     int err = 0;
-    for (size_t i = stack->depth - common; i-- > 0 && !err;) {
-        struct py_code *code;
-        uint32_t id = frame_id(t, &stack->frames[i], &code, now_ns);
-        if (t->codes.epoch != epoch || (id == PY_NO_ID && !last))
+    for (size_t i = depth - common; i-- > 0 && !err;) {
+        err = ascend(a, i, caller, &m->ids[i]);
+        if (t->codes.epoch != epoch)
             return -EAGAIN;
-        if (id == PY_NO_ID)
-            id = unreadable_frame(t);
-        if (code && code->checked_ns + CODE_FRESH_NS < now_ns)
-            checks.list[checks.count++] = code;
-        if (checks.count == MEMORY_PIECES_MAX)
-            err = run_checks(t, &checks, now_ns);
-        parent = rec_push(t->s->writer, parent, id);
-        m->nodes[i] = parent;
+        caller = m->ids[i];
     }
     if (!err)
-        err = run_checks(t, &checks, now_ns);
-    if (err && !last)
+        err = run_checks(t, &a->checks, a->now_ns);
+    if (err && !a->last)
         return -EAGAIN;
-    memcpy(m->frames, stack->frames, stack->depth * sizeof(*m->frames));
-    m->depth = stack->depth;
+    memcpy(m->frames, a->stack->frames, depth * sizeof(*m->frames));
+    m->depth = depth;
     m->record_epoch = rec_epoch(t->s->writer);
     m->code_epoch = epoch;
-    *node = parent;
-    struct py_code *leaf;
-    if (stack->depth && frame_id(t, &stack->frames[0], &leaf, now_ns) != PY_NO_ID)
-        *in_call = py_code_calls(&t->runtime, leaf, (uint32_t)unit_of(t, &stack->frames[0], leaf));
+    *node = caller.node;
     return 0;
 }
 
@@ -251,7 +205,9 @@ static void settle(struct target *t, struct pending *p, uint32_t node, bool in_c
 {
     struct thread *thread = p->thread;
     uint64_t wall = now_ns - thread->last_ns;
-    bool on_cpu = p->cpu_ns * 2 >= wall && p->cpu_ns;
+    /* One that has just woken runs now, however little it did since the last look. */
+    bool woke = thread->was_blocked && !thread->blocked;
+    bool on_cpu = p->cpu_ns && !thread->blocked && (woke || p->cpu_ns * 2 >= wall);
     uint8_t state = state_of(t, thread, on_cpu, in_call);
     thread->resting = thread->blocked;
     thread_add(thread, t->s->writer, now_ns, p->cpu_ns, node, state, thread->syscall);
@@ -263,23 +219,26 @@ static bool take(struct target *t, struct pending *p, uint64_t now_ns)
 {
     struct sampling *s = t->s;
     uint32_t node = REC_NO_STACK;
-    bool in_call = false;
-    bool last = p->attempts + 1 >= ATTEMPTS;
-    enum py_taken taken = py_look_take(s->walker, &t->runtime, &p->look, p->attempts >= PATIENT_FROM, &s->stack);
+    enum py_taken taken =
+        py_look_take(s->walker, &t->runtime, &p->look, p->attempts >= PATIENT_FROM, &s->stack);
     if (taken == PY_NO_THREAD) {
-        p->thread->gone = true;
         t->list_stale = true;
         return true;
     }
-    int err = -EAGAIN;
-    if (taken == PY_TAKEN)
-        err = stack_to_node(t, p->thread, &s->stack, last, now_ns, &node, &in_call);
+    struct ascent ascent = {.t = t,
+                            .stack = &s->stack,
+                            .before = p->doubt,
+                            .doubt = &p->doubt,
+                            .last = p->attempts + 1 >= ATTEMPTS,
+                            .now_ns = now_ns};
+    p->doubt = (struct doubt){0};
+    int err = taken == PY_TAKEN ? stack_to_node(&ascent, p->thread, &node) : -EAGAIN;
     if (err) {
         lose(t, REC_LOSS_TORN, taken != PY_MISSED);
         return false;
     }
     lose(t, REC_LOSS_TRUNCATED, s->stack.truncated);
-    settle(t, p, node, in_call, now_ns);
+    settle(t, p, node, s->stack.depth && target_frame_calls(t, &s->stack.frames[0], now_ns), now_ns);
     return true;
 }
 
@@ -376,6 +335,18 @@ static bool rests(struct target *t, struct thread *thread, uint64_t cpu_ns, uint
     return true;
 }
 
+/* Which of its thread states is the thread in now? */
+static void find_current(struct target *t, struct thread *thread)
+{
+    uint64_t tstates[PY_INTERPS_MAX];
+    size_t n = min_u64(thread->state_count, PY_INTERPS_MAX), which = 0;
+    for (size_t i = 0; i < n; i++)
+        tstates[i] = thread->states[i].tstate;
+    if (n > 1 && py_current(&t->runtime, tstates, n, &which) != 0)
+        t->list_stale = true;
+    thread_enter(thread, thread->states[which]);
+}
+
 /* Is it this calm thread's turn to be asked? */
 static bool is_turn(const struct target *t, const struct thread *thread, size_t position)
 {
@@ -406,6 +377,7 @@ int target_look_threads(struct target *t, uint64_t now_ns)
         }
         if (rests(t, thread, ran_ns, now_ns))
             continue;
+        find_current(t, thread);
         list[count++] = (struct pending){.thread = thread, .cpu_ns = ran_ns};
         if (count == BATCH_THREADS) {
             err = look_at(t, list, count, now_ns);

@@ -8,9 +8,13 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "os/watch.h"
 #include "sample/target.h"
@@ -222,12 +226,28 @@ static void loop(struct sampler *s)
     }
 }
 
+/* Asks the scheduler for short turns: a thread that wants little at a time is put on a CPU sooner when it
+ * wakes (EEVDF, Linux 6.12+; ignored before). Its share of the CPU stays what it was. */
+static void ask_for_short_turns(void)
+{
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attr = {
+        .size = sizeof(attr), .policy = SCHED_OTHER, .nice = getpriority(PRIO_PROCESS, 0), .runtime = 100000};
+    syscall(SYS_sched_setattr, 0, &attr, 0);
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+}
+
 static int start(struct sampler *s)
 {
     struct proc_stat st = {0};
     s->now_ns = s->started_ns = s->flushed_ns = s->next_ns = clock_ns();
     s->random = s->now_ns | 1;
-    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+    ask_for_short_turns();
     int err = watch_init(&s->watch);
     if (!err)
         err = proc_stat(s->root, &st);
@@ -255,7 +275,8 @@ static void stop(struct sampler *s)
 int sampler_run(pid_t root, const struct signals *signals, struct rec_writer *writer,
                 const struct sampler_options *options, struct sampler_result *result)
 {
-    struct sampler s = {.signals = signals, .options = options, .result = result, .root = root, .watch = {.fd = -1}};
+    struct sampler s = {
+        .signals = signals, .options = options, .result = result, .root = root, .watch = {.fd = -1}};
     *result = (struct sampler_result){.end = {.code = -1}, .found = PY_NONE};
     int err = sampling_init(&s.sampling, writer);
     if (err)

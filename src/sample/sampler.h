@@ -20,10 +20,10 @@ struct sampler_result {
     struct child_end end; /* of our own child; code -1 and signal 0 while it runs, or it is not ours */
     uint64_t ended_ns;
     uint64_t ticks, samples;
-    uint64_t pythons;       /* processes with a Python that could be looked into */
-    enum py_found found;    /* for the root: why there is no Python */
+    uint64_t pythons;             /* processes with a Python that could be looked into */
+    enum py_found found;          /* for the root: why there is no Python */
     char version[PY_VERSION_MAX]; /* of the root's Python, as far as it is known */
-    bool stopped;           /* by a signal to zond or by the duration, before the root ended */
+    bool stopped;                 /* by a signal to zond or by the duration, before the root ended */
 };
 
 /* Returns when the root process has ended, the duration is over, or someone asked zond to stop. The writer

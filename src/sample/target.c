@@ -91,9 +91,12 @@ static void leave_python(struct target *t)
 {
     free_threads(t);
     py_codes_release(&t->codes);
+    edges_release(&t->edges);
     t->s->reads += t->runtime.memory.reads;
     t->s->bytes += t->runtime.memory.bytes;
     t->runtime = (struct py_runtime){0};
+    t->names = (struct py_names){0};
+    target_forget_tasks(t);
     t->interp_count = 0;
     t->cpu_ns = t->end_cpu_ns = 0;
 }
@@ -112,6 +115,7 @@ int target_new(struct sampling *s, pid_t pid, pid_t ppid, uint64_t now_ns, struc
         return err;
     }
     py_codes_init(&t->codes);
+    edges_init(&t->edges);
     begin(t, now_ns);
     *out = t;
     return 0;
@@ -216,7 +220,8 @@ static void write_exit(struct target *t, uint64_t now_ns, int32_t code, int32_t 
 {
     uint64_t cpu_ns = max_u64(t->cpu_ns, t->end_cpu_ns);
     proc_cpu_ns(t->pid, &cpu_ns);
-    struct rec_exit end = {.process = t->index, .end_ns = now_ns, .code = code, .signal = signal, .cpu_ns = cpu_ns};
+    struct rec_exit end = {
+        .process = t->index, .end_ns = now_ns, .code = code, .signal = signal, .cpu_ns = cpu_ns};
     rec_exit(t->s->writer, &end);
 }
 
@@ -225,7 +230,8 @@ static void check_program(struct target *t, uint64_t now_ns)
 {
     struct proc_stat st;
     t->checked_ns = now_ns;
-    if (proc_stat(t->pid, &st) != 0 || st.state == 'Z' || st.state == 'X' || st.start_ticks != t->born.start_ticks) {
+    if (proc_stat(t->pid, &st) != 0 || st.state == 'Z' || st.state == 'X' ||
+        st.start_ticks != t->born.start_ticks) {
         t->phase = TARGET_GONE;
         return;
     }
@@ -251,6 +257,18 @@ static void look_failed(struct target *t, uint64_t now_ns)
     t->searched_ns = now_ns;
 }
 
+/* A look met an interpreter that is gone. Is it one of several that ended, and not the process or its Python?
+ */
+static bool interps_remain(struct target *t)
+{
+    struct py_interp interps[PY_INTERPS_MAX];
+    size_t count;
+    if (t->interp_count < 2)
+        return false;
+    int err = py_interps(&t->runtime, interps, &count);
+    return !err || err == -EAGAIN;
+}
+
 static void look_into(struct target *t, uint64_t now_ns, bool moved)
 {
     int err = 0;
@@ -258,8 +276,12 @@ static void look_into(struct target *t, uint64_t now_ns, bool moved)
         err = target_list_threads(t, now_ns);
     if (!err)
         err = target_look_threads(t, now_ns);
-    if (err)
+    if (err && interps_remain(t))
+        t->list_stale = true;
+    else if (err)
         look_failed(t, now_ns);
+    else
+        target_look_tasks(t, now_ns);
 }
 
 void target_look(struct target *t, uint64_t now_ns, bool moved)

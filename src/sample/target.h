@@ -17,12 +17,12 @@ struct sampling {
     struct py_finder *finder;
     struct py_batch batch;
     struct py_walker *walker;
-    struct py_stack stack;   /* room for PY_DEPTH_MAX frames */
-    uint64_t tick_ns;        /* of the kernel's scheduler */
-    uint64_t samples;        /* stacks looked at */
-    uint64_t reads, bytes;   /* of targets that are gone */
+    struct py_stack stack;           /* room for PY_DEPTH_MAX frames */
+    uint64_t tick_ns;                /* of the kernel's scheduler */
+    uint64_t samples;                /* stacks looked at */
+    uint64_t reads, bytes;           /* of targets that are gone */
     uint64_t losses[REC_LOSS_KINDS]; /* since the last flush */
-    uint64_t pythons;        /* processes with a Python that could be looked into */
+    uint64_t pythons;                /* processes with a Python that could be looked into */
 };
 
 int sampling_init(struct sampling *s, struct rec_writer *writer);

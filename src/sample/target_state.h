@@ -1,9 +1,23 @@
 /* The body of struct target, for the files that make it up: target.c (its life), listing.c (which threads
- * there are) and look.c (their stacks). Not for others. */
+ * there are), naming.c (their names), look.c (their stacks), frames.c (the places in them) and tasks.c (what
+ * asyncio waits for). Not for others. */
 #ifndef ZOND_SAMPLE_TARGET_STATE_H
 #define ZOND_SAMPLE_TARGET_STATE_H
 
+#include "python/asyncio.h"
+#include "python/names.h"
+#include "sample/edges.h"
 #include "sample/target.h"
+
+/* What is known of a target's asyncio tasks. last_ns 0: they were not looked at yet. titles: frames that
+ * stand for tasks, by the hash of what they say. */
+struct tasks {
+    struct py_asyncio asyncio;
+    bool found;
+    bool cut; /* it was told that there are more tasks than are looked at */
+    struct map titles;
+    uint64_t due_ns, last_ns;
+};
 
 /* Invariants: runtime, interps and codes mean something only in TARGET_PYTHON. threads is ordered as the
  * interpreters list them; calm threads stay in it. kernel_threads counts all, also those without Python. */
@@ -13,7 +27,7 @@ struct target {
     uint32_t index; /* in the recording */
     enum target_phase phase;
     enum py_found found;
-    struct proc_stat born; /* tells this program from the one after an exec */
+    struct proc_stat born;                 /* tells this program from the one after an exec */
     uint64_t searched_ns, search_pause_ns; /* when a Python was looked for last, and how long to wait */
     uint64_t checked_ns;                   /* when we looked for an exec last */
     struct py_runtime runtime;
@@ -21,7 +35,10 @@ struct target {
     struct py_interp_now now[PY_INTERPS_MAX];
     size_t interp_count;
     bool same_pid_ns;
+    struct py_names names;
+    struct tasks tasks;
     struct py_codes codes;
+    struct edges edges;
     struct thread *threads;
     size_t thread_count;
     int kernel_threads;
@@ -34,8 +51,23 @@ struct target {
 
 /* Makes the list of threads fit the thread states of all interpreters. -ESRCH: the process is gone. */
 int target_list_threads(struct target *t, uint64_t now_ns);
+/* Looks up the names that are due; part of a listing. */
+void target_name_threads(struct target *t, uint64_t now_ns);
 /* Drops threads that are marked gone. */
 void target_drop_threads(struct target *t);
+
+/* The frame's id in the recording, or PY_NO_ID when the copy makes no sense. *code is as of py_codes_get,
+ * NULL for PY_NO_ID. */
+uint32_t target_frame_id(struct target *t, const struct py_frame *frame, struct py_code **code,
+                         uint64_t now_ns);
+/* What a frame is shown as whose code object cannot be made sense of, after all attempts. */
+uint32_t target_unreadable_frame(struct target *t);
+/* Does the frame stand on a call? */
+bool target_frame_calls(struct target *t, const struct py_frame *frame, uint64_t now_ns);
+
+/* Looks at the asyncio tasks that wait, if it is time to. */
+void target_look_tasks(struct target *t, uint64_t now_ns);
+void target_forget_tasks(struct target *t);
 
 /* Looks at all threads once. -ESRCH when the process is gone. */
 int target_look_threads(struct target *t, uint64_t now_ns);

@@ -10,7 +10,10 @@
  * still there need no lookup. epoch: of the writer and the codes for which the nodes hold. */
 struct memo {
     struct py_frame *frames;
-    uint32_t *nodes;
+    struct memo_ids {
+        uint32_t node;  /* of the trie, for the stack from this frame outwards */
+        uint32_t place; /* the frame's id in the recording */
+    } * ids;
     size_t depth, cap;
     uint32_t record_epoch, code_epoch;
 };
@@ -32,38 +35,66 @@ struct account {
     bool exact; /* the last look was by the process's clock */
 };
 
-/* A thread state that is looked at. Owned by its target. */
+/* A thread state, and the interpreter that it belongs to. */
+struct thread_state {
+    uint64_t tstate, interp;
+};
+
+/* What the recording calls the thread. A name that Python gave stays when Python forgets the thread, which it
+ * does a little before the end. */
+struct naming {
+    uint64_t born_ns, due_ns; /* when the thread was found; when its name is looked up next */
+    uint32_t name;            /* string id; 0 until one is known */
+    bool of_python;
+};
+
+/* A kernel thread that Python knows. It has a thread state in each interpreter that it has entered, newest
+ * interpreter first; `current` is the one that was looked at last, to which `spot` belongs. So what the
+ * thread does counts once, whatever it runs. Owned by its target. */
 struct thread {
     struct thread *next;
-    uint64_t tstate;
-    uint64_t interp;
-    pid_t tid;       /* in our namespace */
-    uint32_t index;  /* in the recording */
-    bool seen;       /* still in the list of thread states, at the last listing */
+    struct thread_state *states;
+    size_t state_count, state_cap;
+    struct thread_state current;
+    uint64_t ident;      /* pthread_t */
+    pid_t tid;           /* in our namespace */
+    uint64_t native_tid; /* in the target's */
+    uint32_t index;      /* in the recording */
+    struct naming naming;
+    bool seen; /* has a thread state, at the last listing */
     bool gone;
     struct proc_thread files;
     struct account account;
     struct py_spot spot;
     struct memo memo;
     struct stretch open;
-    uint64_t last_ns;  /* the last look: where the next stretch begins */
+    uint64_t last_ns;     /* the last look: where the next stretch begins */
+    bool was_blocked;     /* at the last look but this */
     bool blocked;         /* waits in a system call, and did not run since it was found there */
     bool resting;         /* blocked, and the open stretch is of that time */
     uint16_t syscall;     /* in which it waits, or REC_NO_SYSCALL */
     uint64_t syscall_arg; /* the call's first argument */
-    uint32_t calm;     /* looks in a row at which it had not run */
+    uint32_t calm;        /* looks in a row at which it had not run */
 };
 
-/* Opens the files of the thread; NULL with *err set when it is gone or memory is short. */
-struct thread *thread_new(pid_t pid, pid_t tid, uint64_t tstate, uint64_t native_tid, int *err);
+/* Opens the files of the thread; NULL with *err set when it is gone or memory is short. It has no thread
+ * state yet. */
+struct thread *thread_new(pid_t pid, pid_t tid, uint64_t native_tid, int *err);
 void thread_free(struct thread *t);
+
+/* Adds a thread state behind the others. 0 or -ENOMEM. */
+int thread_add_state(struct thread *t, struct thread_state state);
+/* Makes a thread state the one that is looked at. */
+void thread_enter(struct thread *t, struct thread_state state);
 
 /* What the scheduler says now. `exact_ns`: the process's CPU clock when the thread is its only one, else
  * NULL. Sets blocked and syscall, and *cpu_ns to what it ran since the last look.
  * -ESRCH when the thread is gone. */
-int thread_look(struct thread *t, uint64_t now_ns, const uint64_t *exact_ns, uint64_t tick_ns, uint64_t *cpu_ns);
+int thread_look(struct thread *t, uint64_t now_ns, const uint64_t *exact_ns, uint64_t tick_ns,
+                uint64_t *cpu_ns);
 
-/* Adds a look that ends at now_ns: extends the open stretch or writes it and opens another. */
+/* Adds a look at now_ns: extends the open stretch or writes it and opens another. Where the thread began or
+ * ceased to wait since the last look, its CPU time tells when: the stretches meet there. */
 void thread_add(struct thread *t, struct rec_writer *w, uint64_t now_ns, uint64_t cpu_ns, uint32_t stack,
                 uint8_t state, uint16_t syscall);
 /* Writes the open stretch, if any. */

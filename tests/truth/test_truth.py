@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,10 @@ RATE_HZ = 1000
 SECONDS = 10
 POINTS = 1.0
 
+# Late ticks are the machine's doing, not the sampler's; with more of them the sampling error exceeds a point.
+MISSED_SHARE = 0.05
+TRIES = 3
+
 # The last layout without a table of offsets that many run, and the newest with one.
 USUAL_VERSIONS = ("3.11", "3.15")
 
@@ -34,16 +39,26 @@ def chosen() -> list[Interpreter]:
     return [interpreter for interpreter in every if interpreter.version in USUAL_VERSIONS]
 
 
+def record(target: list[str], folder: Path) -> dict[str, Any]:
+    """Run `target` under zond and return the report; skip where the machine leaves no processor for the sampler."""
+    recording = folder / "truth.zond"
+    for _ in range(TRIES):
+        command = [ZOND, "run", "-r", str(RATE_HZ), "-o", str(recording), "--quiet", "--", *target]
+        subprocess.run(command, check=True)
+        printed = subprocess.run([ZOND, "report", "--json", str(recording)], check=True, capture_output=True).stdout
+        report: dict[str, Any] = json.loads(printed)
+        if report["sampling"]["missed"] <= MISSED_SHARE * RATE_HZ * SECONDS:
+            return report
+    pytest.skip(f"too busy a machine: in {TRIES} tries more than {MISSED_SHARE:.0%} of the ticks were missed")
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("interpreter", chosen(), ids=lambda interpreter: interpreter.version)
 def test_shares(interpreter: Interpreter, program: str, tmp_path: Path) -> None:
     """Own and total time of functions and lines, on the clock and on CPU, are within a point of the truth."""
-    recording, truth = tmp_path / "truth.zond", tmp_path / "truth.json"
-    target = interpreter.command(str(HERE / f"{program}.py"), str(truth), str(SECONDS))
-    record = [ZOND, "run", "-r", str(RATE_HZ), "-o", str(recording), "--quiet", "--", *target]
-    subprocess.run(record, check=True)
-    printed = subprocess.run([ZOND, "report", "--json", str(recording)], check=True, capture_output=True).stdout
-    differences = compare_report(read(truth), json.loads(printed), f"{program}.py")
+    truth = tmp_path / "truth.json"
+    report = record(interpreter.command(str(HERE / f"{program}.py"), str(truth), str(SECONDS)), tmp_path)
+    differences = compare_report(read(truth), report, f"{program}.py")
     assert differences
     wrong = [
         f"{found.what} ({found.metric}): {found.found:.2f} instead of {found.truth:.2f} points"

@@ -9,8 +9,7 @@
 #include "base/map.h"
 #include "support.h"
 
-/* The obvious fold
- * ------------------------------------------------------------------------------------------- */
+/* The obvious fold ------------------------------------------------------------------------------------ */
 
 /* Looked up by content, not by the reader's ids. Lines are 10 to 13 (support.c). */
 #define LINES 4
@@ -121,8 +120,7 @@ static void fold_slowly(struct tables *t, const struct scenario *s, int fd,
     rec_reader_free(r);
 }
 
-/* Comparisons
- * ------------------------------------------------------------------------------------------------ */
+/* Comparisons ----------------------------------------------------------------------------------------- */
 
 static void assert_weights(const struct weights *a, const struct weights *b)
 {
@@ -278,8 +276,7 @@ static void check_profile(const struct scenario *s, int fd, const struct profile
     rec_reader_free(r);
 }
 
-/* Tests
- * ------------------------------------------------------------------------------------------------------ */
+/* Tests ----------------------------------------------------------------------------------------------- */
 
 static void tables_agree_with_the_obvious_fold(void **state)
 {

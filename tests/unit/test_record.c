@@ -15,8 +15,7 @@
 #include "record/format.h"
 #include "support.h"
 
-/* Reading along a scenario ----------------------------------------------------------------------------------
- */
+/* Reading along a scenario ---------------------------------------------------------------------------- */
 
 struct lane_sums {
     uint64_t true_end;
@@ -144,8 +143,7 @@ static struct blocks blocks_of(const struct buf *file)
     return b;
 }
 
-/* Tests: round trips ----------------------------------------------------------------------------------------
- */
+/* Tests: round trips ---------------------------------------------------------------------------------- */
 
 static void random_recordings_come_back(void **state)
 {
@@ -422,8 +420,7 @@ static void full_tables_are_counted(void **state)
     close(fd);
 }
 
-/* Tests: damage ---------------------------------------------------------------------------------------------
- */
+/* Tests: damage --------------------------------------------------------------------------------------- */
 
 static size_t samples_before(const struct scenario *s, size_t whole_blocks, size_t per_chunk)
 {
@@ -549,59 +546,100 @@ static void unknown_blocks_and_sections_are_skipped(void **state)
     close(fd);
 }
 
-/* Sections that have a right checksum, but say what cannot be. The recording has 2 processes, 5 threads. */
-static void impossible_content_is_refused(void **state)
+/* Heads that have a right checksum, but lengths that their payload (an empty zstd frame) does not have. */
+static void impossible_lengths_are_refused(void **state)
 {
     (void)state;
     static const struct {
-        const char *what;
-        const char *raw;
-        size_t len;
+        uint32_t stored;
+        uint32_t raw;
+        enum rec_break want;
     } rows[] = {
-        {"a section beyond the payload", "\x02\x05\x01", 3},
-        {"a section twice", "\x01\x01\x01\x01\x01\x01", 6},
-        {"a string beyond its section", "\x02\x02\x09x", 4},
-        {"a code with an unknown name", "\x03\x05\xff\x7f\x00\x00\x00", 7},
-        {"a frame of an unknown code", "\x04\x06\xff\x7f\x01\x01\x01\x01", 8},
-        {"half a frame", "\x04\x03\x00\x01\x01", 5},
-        {"a thread of an unknown process", "\x06\x04\x02\x01\x00\x00", 6},
-        {"a name for an unknown thread", "\x07\x02\x05\x00", 4},
-        {"a version for an unknown process", "\x08\x02\x02\x00", 4},
-        {"the exit of an unknown process", "\x09\x05\x02\x00\x00\x00\x00", 7},
-        {"a loss with an unknown detail", "\x0a\x05\x00\x00\x01\xff\x7f", 7},
-        {"half of the stats", "\x0b\x02\x00\x01", 4},
-        {"samples without the other columns", "\x10\x01\x00", 3},
-        {"columns of no samples", "\x14\x01\x00", 3},
-        {"an unknown thread",
-         "\x10\x01\x0a\x11\x01\x00\x12\x01\x00\x13\x01\x00\x14\x01\x00\x15\x01\x00\x16\x01\x01\x17\x01\x00",
-         24},
-        {"a negative wall time",
-         "\x10\x01\x00\x11\x02\xff\x7f\x12\x01\x00\x13\x01\x00\x14\x01\x00\x15\x01\x00\x16\x01\x01\x17\x01"
-         "\x00",
-         25},
-        {"a negative CPU time",
-         "\x10\x01\x00\x11\x01\x00\x12\x01\x00\x13\x01\x01\x14\x01\x00\x15\x01\x00\x16\x01\x01\x17\x01\x00",
-         24},
-        {"a node that is not there",
-         "\x10\x01\x00\x11\x01\x00\x12\x01\x00\x13\x01\x00\x14\x01\x00\x15\x01\x00\x16\x01\x01\x17\x03\xff"
-         "\xff\x7f",
-         26},
-        {"growth by more frames than there are",
-         "\x10\x01\x00\x11\x01\x00\x12\x01\x00\x13\x01\x00\x14\x01\x00\x15\x01\x00\x16\x01\x01\x17\x01\x01"
-         "\x18\x01\x01\x19\x01\x05\x1a\x01\x00",
-         33},
-        {"growth from a node that is not there",
-         "\x10\x01\x00\x11\x01\x00\x12\x01\x00\x13\x01\x00\x14\x01\x00\x15\x01\x00\x16\x01\x01\x17\x01\x01"
-         "\x18\x04\x00\xff\xff\x7f\x19\x01\x00\x1a\x01\x00",
-         36},
+        {9, 1, REC_CORRUPT},
+        {8, 0, REC_CORRUPT},
+        {9, REC_MAX_RAW + 1, REC_CORRUPT},
+        {REC_MAX_STORED + 1, 0, REC_CORRUPT},
+        {REC_MAX_STORED, 0, REC_CUT},
+        {9, 0, REC_CUT},
     };
+    static const uint8_t empty_frame[9] = {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x00, 0x01, 0x00, 0x00};
+    struct scenario s;
+    int fd = record(&s, 25, 30, 6, 12);
+    struct buf file = file_content(fd);
+    struct blocks b = blocks_of(&file);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        uint32_t crc_len = rows[i].stored < 9 ? rows[i].stored : 9;
+        uint32_t head[5] = {REC_BLOCK_CHUNK, rows[i].stored, rows[i].raw, crc32c(empty_frame, crc_len)};
+        head[4] = crc32c(head, 16);
+        struct buf broken;
+        buf_init(&broken, SIZE_MAX);
+        buf_put(&broken, file.data, b.at[3]);
+        buf_put(&broken, head, sizeof(head));
+        buf_put(&broken, empty_frame, sizeof(empty_frame));
+        int broken_fd = file_with(broken.data, broken.len);
+        bool taken = rows[i].stored == 9 && rows[i].raw == 0;
+        struct check c = read_along(&s, broken_fd, rows[i].want, taken ? broken.len : b.at[3]);
+        assert_int_equal(c.seen, 12);
+        close(broken_fd);
+        buf_release(&broken);
+    }
+    buf_release(&file);
+    scenario_release(&s);
+    close(fd);
+}
+
+/* Sections that have a right checksum, but say what cannot be. The recording has 2 processes, 5 threads. */
+static const struct {
+    const char *what;
+    const char *raw;
+    size_t len;
+} impossible[] = {
+    {"a section beyond the payload", "\x02\x05\x01", 3},
+    {"a section twice", "\x01\x01\x01\x01\x01\x01", 6},
+    {"a string beyond its section", "\x02\x02\x09x", 4},
+    {"a code with an unknown name", "\x03\x05\xff\x7f\x00\x00\x00", 7},
+    {"a frame of an unknown code", "\x04\x06\xff\x7f\x01\x01\x01\x01", 8},
+    {"half a frame", "\x04\x03\x00\x01\x01", 5},
+    {"a thread of an unknown process", "\x06\x04\x02\x01\x00\x00", 6},
+    {"a name for an unknown thread", "\x07\x02\x05\x00", 4},
+    {"a version for an unknown process", "\x08\x02\x02\x00", 4},
+    {"the exit of an unknown process", "\x09\x05\x02\x00\x00\x00\x00", 7},
+    {"a loss with an unknown detail", "\x0a\x05\x00\x00\x01\xff\x7f", 7},
+    {"half of the stats", "\x0b\x02\x00\x01", 4},
+    {"samples without the other columns", "\x10\x01\x00", 3},
+    {"columns of no samples", "\x14\x01\x00", 3},
+    {"an unknown thread",
+     "\x10\x01\x0a\x11\x01\x00\x12\x01\x00\x13\x01\x00\x14\x01\x00\x15\x01\x00\x16\x01\x01\x17\x01\x00", 24},
+    {"a negative wall time",
+     "\x10\x01\x00\x11\x02\xff\x7f\x12\x01\x00\x13\x01\x00\x14\x01\x00\x15\x01\x00\x16\x01\x01\x17\x01"
+     "\x00",
+     25},
+    {"a negative CPU time",
+     "\x10\x01\x00\x11\x01\x00\x12\x01\x00\x13\x01\x01\x14\x01\x00\x15\x01\x00\x16\x01\x01\x17\x01\x00", 24},
+    {"a node that is not there",
+     "\x10\x01\x00\x11\x01\x00\x12\x01\x00\x13\x01\x00\x14\x01\x00\x15\x01\x00\x16\x01\x01\x17\x03\xff"
+     "\xff\x7f",
+     26},
+    {"growth by more frames than there are",
+     "\x10\x01\x00\x11\x01\x00\x12\x01\x00\x13\x01\x00\x14\x01\x00\x15\x01\x00\x16\x01\x01\x17\x01\x01"
+     "\x18\x01\x01\x19\x01\x05\x1a\x01\x00",
+     33},
+    {"growth from a node that is not there",
+     "\x10\x01\x00\x11\x01\x00\x12\x01\x00\x13\x01\x00\x14\x01\x00\x15\x01\x00\x16\x01\x01\x17\x01\x01"
+     "\x18\x04\x00\xff\xff\x7f\x19\x01\x00\x1a\x01\x00",
+     36},
+};
+
+static void impossible_content_is_refused(void **state)
+{
+    (void)state;
     struct scenario s;
     int fd = record(&s, 24, 30, 6, 12);
     struct buf file = file_content(fd);
     struct blocks b = blocks_of(&file);
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        int broken = file_with_block(&file, 3, REC_BLOCK_CHUNK, rows[i].raw, rows[i].len);
-        print_message("  %s\n", rows[i].what);
+    for (size_t i = 0; i < ARRAY_LEN(impossible); i++) {
+        int broken = file_with_block(&file, 3, REC_BLOCK_CHUNK, impossible[i].raw, impossible[i].len);
+        print_message("  %s\n", impossible[i].what);
         struct check c = read_along(&s, broken, REC_CORRUPT, b.at[3]);
         assert_int_equal(c.seen, 12);
         close(broken);
@@ -687,8 +725,7 @@ static void checksums_are_crc32c(void **state)
     }
 }
 
-/* Tests: outputs that fail ----------------------------------------------------------------------------------
- */
+/* Tests: outputs that fail ---------------------------------------------------------------------------- */
 
 static void samples_until_it_fails(struct scenario *s)
 {
@@ -863,6 +900,7 @@ int main(void)
         cmocka_unit_test(a_flipped_bit_is_found),
         cmocka_unit_test(unknown_blocks_and_sections_are_skipped),
         cmocka_unit_test(impossible_content_is_refused),
+        cmocka_unit_test(impossible_lengths_are_refused),
         cmocka_unit_test(a_sample_by_hand_is_taken),
         cmocka_unit_test(a_newer_version_is_refused),
         cmocka_unit_test(other_files_are_refused),
