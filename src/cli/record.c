@@ -278,8 +278,11 @@ static int check_process(pid_t pid)
     struct py_finder *finder;
     struct py_runtime runtime;
     struct proc_stat st;
-    if (proc_stat(pid, &st) != 0)
+    pid_t leader;
+    if (proc_stat(pid, &st) != 0 || proc_tgid(pid, &leader) != 0)
         return fail(EXIT_ZOND, "there is no process %d", (int)pid);
+    if (leader != pid)
+        return fail(EXIT_ZOND, "%d is a thread of process %d: attach to that", (int)pid, (int)leader);
     if (st.state == 'Z')
         return fail(EXIT_ZOND, "process %d has ended: it is a zombie that its parent has not waited for",
                     (int)pid);
@@ -323,6 +326,8 @@ static int record_attached(struct session *s, pid_t pid)
     close_writer(s);
     if (err)
         return fail(EXIT_ZOND, "cannot look at process %d: %s", (int)pid, strerror(-err));
+    if (!s->result.pythons && s->made)
+        unlink(s->path);
     if (!s->result.pythons)
         return fail(EXIT_ZOND, "process %d (%s) runs no Python, and started none while zond waited", (int)pid,
                     name);

@@ -11,6 +11,8 @@
 
 /* More births than this between two looks (a fork bomb): look at /proc instead of at each number. */
 #define BIRTHS_MAX 4096
+/* A number without a process for so long belonged to one that has ended already. */
+#define UNBORN_NS (20 * NS_PER_MS)
 
 static pid_t read_pid_max(void)
 {
@@ -39,12 +41,36 @@ void watch_release(struct watch *w)
     w->fd = -1;
 }
 
-static void look_at(pid_t pid, void (*born)(void *, pid_t, pid_t), void *ctx)
+/* False: there is nothing of that number. */
+static bool look_at(pid_t pid, void (*born)(void *, pid_t, pid_t), void *ctx)
 {
     struct proc_stat st;
     pid_t leader;
-    if (proc_stat(pid, &st) == 0 && proc_tgid(pid, &leader) == 0 && leader == pid)
+    if (proc_stat(pid, &st) != 0 || proc_tgid(pid, &leader) != 0)
+        return false;
+    if (leader == pid)
         born(ctx, pid, st.ppid);
+    return true;
+}
+
+static void remember_unborn(struct watch *w, pid_t pid)
+{
+    w->unborn[w->unborn_at] = (struct watch_unborn){.pid = pid, .since_ns = clock_ns()};
+    w->unborn_at = (w->unborn_at + 1) % WATCH_UNBORN;
+}
+
+static void look_at_unborn(struct watch *w, void (*born)(void *, pid_t, pid_t), void *ctx, bool *moved)
+{
+    uint64_t now_ns = clock_ns();
+    for (size_t i = 0; i < WATCH_UNBORN; i++) {
+        struct watch_unborn *u = &w->unborn[i];
+        if (!u->pid)
+            continue;
+        bool is_born = look_at(u->pid, born, ctx);
+        *moved |= is_born;
+        if (is_born || now_ns - u->since_ns > UNBORN_NS)
+            u->pid = 0;
+    }
 }
 
 static int each_process(void (*found)(void *, pid_t, pid_t), void *ctx)
@@ -64,6 +90,7 @@ int watch_poll(struct watch *w, void (*born)(void *, pid_t, pid_t), void *ctx, b
 {
     pid_t now;
     *moved = false;
+    look_at_unborn(w, born, ctx, moved);
     int err = proc_last_pid(w->fd, &now);
     if (err || now == w->last)
         return err;
@@ -75,7 +102,9 @@ int watch_poll(struct watch *w, void (*born)(void *, pid_t, pid_t), void *ctx, b
         return each_process(born, ctx);
     for (pid_t i = 1; i <= births; i++) {
         pid_t pid = from + i;
-        look_at(pid < w->limit ? pid : pid - w->limit, born, ctx);
+        pid = pid < w->limit ? pid : pid - w->limit;
+        if (!look_at(pid, born, ctx))
+            remember_unborn(w, pid);
     }
     return 0;
 }

@@ -11,10 +11,19 @@
 
 #include "base/base.h"
 
+#define WATCH_UNBORN 64
+
 struct watch {
     int fd;
     pid_t last;
     pid_t limit; /* kernel.pid_max: numbers start over from there */
+    /* Numbers that were given but showed no process yet: the kernel gives the number first. The oldest is
+     * overwritten by the next one. */
+    struct watch_unborn {
+        pid_t pid; /* 0: none */
+        uint64_t since_ns;
+    } unborn[WATCH_UNBORN];
+    size_t unborn_at; /* where the next one goes */
 };
 
 /* Starts looking from now on. */

@@ -327,6 +327,12 @@ static bool is_shim(const struct layout *l, const uint8_t *frame)
     return owner == l->owners.c_stack || owner == l->owners.interpreter;
 }
 
+/* Has the frame not executed its first instruction yet? It then stands on it, or (3.11-3.12) before it. */
+static bool has_not_begun(const struct layout *l, const struct py_frame *frame)
+{
+    return !l->frame.lasti_unit && frame->tlbc <= 0 && frame->instr <= frame->code + l->code.bytecode;
+}
+
 /* Does the copy say that this frame executes bytecode, and so has called no Python function? Versions that
  * do not say so give false. */
 static bool is_executing(const struct layout *l, const uint8_t *frame)
@@ -353,8 +359,8 @@ struct py_frame py_frame_of(const struct layout *l, uint64_t at, const uint8_t *
 
 /* From the frame at `at` outwards. The pointer to the innermost frame was read before the frames were, and
  * calls may have returned since. Two things tell: a frame without code has been left and cleared; a caller
- * that executes bytecode cannot have called what was found as its callee. Either way the frames inside of it
- * are of the past, and the stack begins at the caller. */
+ * that executes bytecode, or has not begun to, cannot have called what was found as its callee. Either way
+ * the frames inside of it are of the past, and the stack begins at the caller. */
 static enum py_taken walk_frames(struct walk *walk, uint64_t at, struct py_stack *stack)
 {
     const struct layout *l = &walk->rt->layout;
@@ -373,7 +379,8 @@ static enum py_taken walk_frames(struct walk *walk, uint64_t at, struct py_stack
             from_c = true;
         } else {
             struct py_frame frame = py_frame_of(l, at, copy);
-            if (!frame.code || (!from_c && is_executing(l, copy)))
+            bool calls = from_c || !(is_executing(l, copy) || has_not_begun(l, &frame));
+            if (!frame.code || !calls)
                 stack->depth = 0;
             if (frame.code)
                 stack->frames[stack->depth++] = frame;
@@ -387,8 +394,9 @@ static enum py_taken walk_frames(struct walk *walk, uint64_t at, struct py_stack
 /* Keeps what was met as the next plan. */
 static void remember_extras(struct py_walker *w, struct py_spot *spot)
 {
-    if (w->found_count == spot->extra_count &&
-        memcmp(w->found, spot->extras, w->found_count * sizeof(*w->found)) == 0)
+    bool none = !w->found_count && !spot->extra_count;
+    if (none || (w->found_count == spot->extra_count &&
+                 memcmp(w->found, spot->extras, w->found_count * sizeof(*w->found)) == 0))
         return;
     uint64_t *extras = realloc(spot->extras, (w->found_count + 1) * sizeof(*extras));
     if (!extras)

@@ -79,8 +79,7 @@ int py_threads(struct py_runtime *rt, uint64_t interp, int (*each)(void *, const
         struct py_thread thread = {.tstate = at,
                                    .native_tid = native_tid(rt, tstate),
                                    .ident = word_at(tstate, l->tstate.thread_id)};
-        if (thread.native_tid)
-            err = each(ctx, &thread);
+        err = each(ctx, &thread);
         at = word_at(tstate, l->tstate.next);
     }
     return err;

@@ -25,8 +25,9 @@ struct py_thread {
     uint64_t ident;      /* pthread_t: by it the thread's name is known */
 };
 
-/* Calls `each` for each thread state of the interpreter that has a thread. -ELOOP: more than
- * PY_THREADS_MAX, or the list bites its tail. */
+/* Calls `each` for each thread state of the interpreter, newest first. One that is made for a thread that has
+ * not started has no thread yet or, up to 3.10, that of who made it. -ELOOP: more than PY_THREADS_MAX, or the
+ * list bites its tail. */
 int py_threads(struct py_runtime *rt, uint64_t interp, int (*each)(void *ctx, const struct py_thread *t),
                void *ctx);
 

@@ -56,8 +56,11 @@ static int add_thread(struct listing *l, const struct py_thread *state, struct t
         return 0;
     int err;
     struct thread *thread = thread_new(l->t->pid, (pid_t)tid, state->native_tid, &err);
-    if (!thread)
-        return err == -ENOMEM ? err : 0; /* ended meanwhile, or the state is not bound to a thread yet */
+    if (!thread) {
+        /* Ended meanwhile, most often; or we may not open more files. */
+        l->t->s->losses[REC_LOSS_UNREADABLE] += err == -EMFILE || err == -ENFILE;
+        return err == -ENOMEM ? err : 0;
+    }
     announce(l->t, thread, l->now_ns);
     *l->end = *out = thread;
     l->end = &thread->next;
@@ -65,10 +68,15 @@ static int add_thread(struct listing *l, const struct py_thread *state, struct t
     return 0;
 }
 
-/* A thread state goes to its kernel thread, whether that was known by another one or is new. */
+/* A thread state goes to its kernel thread, whether that was known by another one or is new. Of two in one
+ * interpreter the newer waits for a thread that has not started. */
 static int list_one(void *ctx, const struct py_thread *state)
 {
     struct listing *l = ctx;
+    struct thread_state entry = {state->tstate, l->interp};
+    l->t->list_soon |= !state->native_tid;
+    if (!state->native_tid)
+        return 0;
     struct thread *thread = find_thread(l, state->native_tid);
     int err = thread ? 0 : add_thread(l, state, &thread);
     if (err || !thread)
@@ -77,7 +85,12 @@ static int list_one(void *ctx, const struct py_thread *state)
         thread->state_count = 0;
     thread->seen = true;
     thread->ident = state->ident;
-    return thread_add_state(thread, (struct thread_state){state->tstate, l->interp});
+    size_t n = thread->state_count;
+    if (!n || thread->states[n - 1].interp != l->interp)
+        return thread_add_state(thread, entry);
+    thread->states[n - 1] = entry;
+    l->t->list_soon = true;
+    return 0;
 }
 
 static int add_tid(void *ctx, pid_t tid)
@@ -124,6 +137,7 @@ int target_list_threads(struct target *t, uint64_t now_ns)
     struct map tids;
     map_init(&tids);
     struct listing l = {.t = t, .now_ns = now_ns, .end = &t->threads, .tids = t->same_pid_ns ? NULL : &tids};
+    t->list_soon = false;
     for (struct thread *thread = t->threads; thread; thread = thread->next) {
         thread->seen = false;
         l.end = &thread->next;

@@ -83,7 +83,7 @@ static uint8_t state_of(const struct target *t, const struct thread *thread, boo
 
 static bool memo_reserve(struct memo *m, size_t depth)
 {
-    if (depth <= m->cap)
+    if (m->cap && depth <= m->cap)
         return true;
     size_t cap = depth + depth / 2 + 16;
     struct py_frame *frames = realloc(m->frames, cap * sizeof(*frames));

@@ -167,8 +167,6 @@ static void keep_house(struct sampler *s)
     s->kept_house_ns = s->now_ns;
     watch_poll(&s->watch, on_born, s, &moved);
     s->moved |= moved;
-    if (s->now_ns - s->flushed_ns >= FLUSH_NS)
-        flush(s);
     if (s->options->duration_ns && s->now_ns - s->started_ns >= s->options->duration_ns)
         s->result->stopped = s->over = true;
     if (s->options->give_up_ns && !s->sampling.pythons && s->now_ns - s->started_ns >= s->options->give_up_ns)
@@ -222,6 +220,8 @@ static void loop(struct sampler *s)
         if (keeps_house)
             keep_house(s);
         look_at_all(s);
+        if (s->now_ns - s->flushed_ns >= FLUSH_NS || rec_wants_flush(s->sampling.writer))
+            flush(s);
         schedule_next(s);
     }
 }
@@ -253,7 +253,8 @@ static int start(struct sampler *s)
         err = proc_stat(s->root, &st);
     if (!err)
         err = add_target(s, s->root, st.ppid);
-    if (!err && !s->options->own_child)
+    /* A command of our own may have had children before the watch began, too. */
+    if (!err)
         err = watch_existing(s->root, on_born, s);
     return err;
 }

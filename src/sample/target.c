@@ -13,6 +13,7 @@
 #define SEARCH_LAST_NS (100 * NS_PER_MS)
 #define EXEC_CHECK_NS (50 * NS_PER_MS)
 #define LIST_AGAIN_NS (100 * NS_PER_MS)
+#define LIST_SOON_NS (2 * NS_PER_MS)
 #define COMMAND_MAX (64u << 10)
 
 int sampling_init(struct sampling *s, struct rec_writer *writer)
@@ -269,11 +270,22 @@ static bool interps_remain(struct target *t)
     return !err || err == -EAGAIN;
 }
 
+/* Something was born somewhere: perhaps a thread of ours that is no Python's. */
+static void count_threads(struct target *t)
+{
+    struct proc_stat st;
+    if (proc_stat(t->pid, &st) == 0)
+        t->kernel_threads = st.threads;
+}
+
 static void look_into(struct target *t, uint64_t now_ns, bool moved)
 {
     int err = 0;
-    if (moved || t->list_stale || now_ns - t->listed_ns > LIST_AGAIN_NS)
+    uint64_t again_ns = t->list_soon ? LIST_SOON_NS : LIST_AGAIN_NS;
+    if (t->list_stale || now_ns - t->listed_ns > again_ns)
         err = target_list_threads(t, now_ns);
+    else if (moved)
+        count_threads(t);
     if (!err)
         err = target_look_threads(t, now_ns);
     if (err && interps_remain(t))

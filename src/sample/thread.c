@@ -112,7 +112,8 @@ int thread_look(struct thread *t, uint64_t now_ns, const uint64_t *exact_ns, uin
     if (!moved)
         t->calm++;
     uint64_t ran = exact_ns ? *exact_ns : estimate(t, &now, now_ns - t->last_ns, tick_ns);
-    *cpu_ns = ran > t->account.ran ? ran - t->account.ran : 0;
+    t->owed_ns += ran > t->account.ran ? ran - t->account.ran : 0;
+    *cpu_ns = t->owed_ns;
     t->account.ran = ran;
     t->account.seen = now;
     return 0;
@@ -150,6 +151,7 @@ void thread_add(struct thread *t, struct rec_writer *w, uint64_t now_ns, uint64_
     t->open.cpu_ns += cpu_ns;
     t->open.count++;
     t->last_ns = now_ns;
+    t->owed_ns = 0;
 }
 
 void thread_flush(struct thread *t, struct rec_writer *w)

@@ -69,6 +69,7 @@ struct thread {
     struct memo memo;
     struct stretch open;
     uint64_t last_ns;     /* the last look: where the next stretch begins */
+    uint64_t owed_ns;     /* CPU time that it ran since then: a look that is lost leaves it to the next */
     bool was_blocked;     /* at the last look but this */
     bool blocked;         /* waits in a system call, and did not run since it was found there */
     bool resting;         /* blocked, and the open stretch is of that time */
@@ -88,7 +89,8 @@ int thread_add_state(struct thread *t, struct thread_state state);
 void thread_enter(struct thread *t, struct thread_state state);
 
 /* What the scheduler says now. `exact_ns`: the process's CPU clock when the thread is its only one, else
- * NULL. Sets blocked and syscall, and *cpu_ns to what it ran since the last look.
+ * NULL. Sets blocked and syscall, and *cpu_ns to what it ran since the last
+ * thread_add.
  * -ESRCH when the thread is gone. */
 int thread_look(struct thread *t, uint64_t now_ns, const uint64_t *exact_ns, uint64_t tick_ns,
                 uint64_t *cpu_ns);

@@ -140,8 +140,8 @@ def check_readable(recording: Path) -> Report:
     for verb in ("report", "calls", "lines"):
         text = view(recording, verb=verb)
         assert [c for c in text if not c.isprintable() and c != "\n"] == []
-    for form in ("collapsed", "speedscope"):
-        view(recording, "--format", form, verb="export")
+    assert zond("export", "--format", "collapsed", recording).returncode == 0
+    json.loads(view(recording, "--format", "speedscope", verb="export"))
     return report(recording)
 
 
@@ -209,7 +209,8 @@ def check_busy(found: Report, interpreter: Interpreter | None = None) -> None:
     name = "Work.inner" if qualified else "inner"
     seen = functions(found)
     assert {name, "outer", "<module>"} <= set(seen), sorted(seen)
-    assert lines_of(found, name) <= {5, 6}
+    lines = lines_of(found, name)
+    assert lines <= {4, 5, 6}, lines
     assert lines_of(found, "outer") == {10}
     assert seen[name]["line"] == 4
     assert seen["outer"]["total_wall_s"] > 0.5 * found["run"]["wall_s"]

@@ -27,7 +27,7 @@ async def consume(seconds):
 
 async def group():
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(middle(2), name="γroup member")
+        tasks.create_task(middle(2), name="gróup member")
         tasks.create_task(consume(1))
 
 async def waits_for(task):
@@ -46,7 +46,7 @@ asyncio.run(main(), debug=False)
 CHAINS = {
     "task;main": 1.0,
     "task;main;task;middle;leaf": 2.0,
-    "task;main;task;group;task γroup member;middle;leaf": 2.0,
+    "task;main;task;group;task gróup member;middle;leaf": 2.0,
     "task;main;task;group;task;consume;numbers": 1.0,
 }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system.drive import Report, every_version, functions, interpreter_of, report, run, version_of
+from system.drive import Report, every_version, functions, interpreter_of, report, run
 
 # Threads of every kind. The last ones have no name in Python; one is renamed while it runs.
 NAMES = """\
@@ -80,12 +80,7 @@ for interpreter in made:
 OWN_GIL = """\
 import threading, time
 
-try:
-    import _interpreters as interpreters
-    run = interpreters.exec
-except ImportError:
-    import _xxsubinterpreters as interpreters
-    run = interpreters.run_string
+import _interpreters as interpreters
 
 CODE = '''
 import time
@@ -99,7 +94,7 @@ spin_inside()
 '''
 
 made = [interpreters.create() for _ in range(2)]
-threads = [threading.Thread(target=run, args=(i, CODE), name=f"guest {n}") for n, i in enumerate(made)]
+threads = [threading.Thread(target=interpreters.exec, args=(i, CODE), name=f"guest {n}") for n, i in enumerate(made)]
 for thread in threads:
     thread.start()
 for thread in threads:
@@ -140,20 +135,22 @@ def test_main_thread_has_its_name_without_threading(version: str, tmp_path: Path
 def test_a_thread_in_many_interpreters_counts_once(version: str, tmp_path: Path) -> None:
     found = record(tmp_path, version, INTERPRETERS)
     (main,) = threads(found)
-    run_s = found["run"]
+    wall_s, cpu_s = found["run"]["wall_s"], found["run"]["cpu_s"]
     assert main["name"] == "MainThread"
-    assert main["wall_s"] == pytest.approx(run_s["wall_s"], rel=0.05, abs=0.1)
-    assert main["cpu_s"] == pytest.approx(run_s["cpu_s"], rel=0.05, abs=0.05)
+    # All but the start, before there is a Python to look into.
+    assert wall_s - 0.3 < main["wall_s"] <= wall_s
+    assert cpu_s - 0.15 < main["cpu_s"] <= cpu_s + 0.02
     expected = {"spin_inside": 0.9, "wait_inside": 0.6, "spin_outside": 0.4, "wait_outside": 0.3}
     seen = functions(found)
-    assert {name: seen[name]["total_wall_s"] for name in expected} == pytest.approx(expected, abs=0.06)
+    assert {name: seen[name]["total_wall_s"] for name in expected} == pytest.approx(expected, abs=0.15)
 
 
-@pytest.mark.parametrize("version", ["3.12", "3.13", "3.13t", "3.14", "3.15"])
+# Up to 3.12 the module enters an interpreter by the thread state of the thread that made it.
+@pytest.mark.parametrize("version", ["3.13", "3.13t", "3.14", "3.15"])
 def test_threads_in_interpreters_with_their_own_gil(version: str, tmp_path: Path) -> None:
-    assert version_of(interpreter_of(version)) >= (3, 12)
     found = record(tmp_path, version, OWN_GIL)
     by_name = {thread["name"]: thread for thread in threads(found)}
     assert set(by_name) == {"MainThread", "guest 0", "guest 1"}
-    assert sum(thread["cpu_s"] for thread in by_name.values()) == pytest.approx(found["run"]["cpu_s"], rel=0.05, abs=0.05)
+    cpu_s = sum(thread["cpu_s"] for thread in by_name.values())
+    assert cpu_s == pytest.approx(found["run"]["cpu_s"], rel=0.05, abs=0.05)
     assert functions(found)["spin_inside"]["total_wall_s"] == pytest.approx(2, abs=0.2)

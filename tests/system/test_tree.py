@@ -118,7 +118,7 @@ if __name__ == "__main__":
         print(sorted(pool.map(spin_as, ["in_worker_a", "in_worker_b"])))
 """
 
-# Leaves its session and its parent behind.
+# Leaves its session and its parent behind. (A parent that ends at once takes its children out of the tree.)
 DAEMON = """\
 import os, time
 from common import spin_as
@@ -126,6 +126,8 @@ if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         spin_as("in_daemon")
+    else:
+        time.sleep(0.1)
     os._exit(0)
 spin_as("in_parent", 0.6)
 """
@@ -175,7 +177,7 @@ def check_kept_apart(recording: Path, where: dict[str, int]) -> None:
         for name in where:
             if where[name] == pid:
                 assert alone[name]["total_wall_s"] == pytest.approx(whole[name]["total_wall_s"])
-                assert alone[name]["total_wall_s"] > 0.15
+                assert alone[name]["total_wall_s"] > 0.05
 
 
 def seen_processes(found: Report) -> set[int]:
