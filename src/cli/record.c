@@ -220,7 +220,7 @@ static void record_running(struct session *s, int fd, pid_t pid)
 
 static int record_child(struct session *s, struct child *child)
 {
-    int fd;
+    int fd = -1;
     char name[128];
     name_after(s->o, name, sizeof(name));
     int status = open_output(s, name, child->pid, &fd);
@@ -247,7 +247,7 @@ static void session_release(struct session *s)
 int record_command(const struct options *o, char *path, size_t size, struct child_end *end)
 {
     struct session s = {.o = o, .path = path, .path_size = size, .signals = {.fd = -1}};
-    struct child child;
+    struct child child = {.pid = -1};
     char **argv = make_argv(o);
     if (!argv)
         return fail(EXIT_ZOND, "out of memory");
@@ -266,7 +266,7 @@ int record_command(const struct options *o, char *path, size_t size, struct chil
 
 int cli_record(const struct options *o, char *path, size_t size, int *status)
 {
-    struct child_end end;
+    struct child_end end = {.code = -1};
     int failed = record_command(o, path, size, &end);
     *status = failed ? failed : end.signal ? 128 + end.signal : end.code;
     return failed;
@@ -308,7 +308,7 @@ static int check_process(pid_t pid)
 
 static int record_attached(struct session *s, pid_t pid)
 {
-    int fd;
+    int fd = -1;
     char name[128] = "process";
     proc_comm(pid, pid, name, sizeof(name));
     for (char *c = name; *c; c++)

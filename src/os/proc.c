@@ -217,7 +217,7 @@ static int open_regular(const char *path, struct stat *st)
 static int open_nameless(pid_t pid, const struct proc_map *map)
 {
     char path[64];
-    struct stat st;
+    struct stat st = {0};
     snprintf(path, sizeof(path), "/proc/%d/exe", pid);
     int fd = open_regular(path, &st);
     if (fd >= 0 && st.st_ino == map->inode)
@@ -231,7 +231,7 @@ static int open_nameless(pid_t pid, const struct proc_map *map)
 int proc_open_mapped(pid_t pid, const struct proc_map *map)
 {
     char path[PROC_PATH_MAX + 64];
-    struct stat st;
+    struct stat st = {0};
     snprintf(path, sizeof(path), "/proc/%d/root%s", pid, map->path);
     int named = open_regular(path, &st);
     if (named >= 0 && st.st_ino == map->inode)

@@ -116,25 +116,34 @@ static bool is_version_text(const char *at, const char *end, uint32_t *version)
     return s < end && *s == 0 && part[0] == 3 && s - at < PY_VERSION_MAX;
 }
 
-/* Up to 3.10 the version stands only as text among the constants. */
+/* The first version among the constants that is a string by itself (before == 0) or the end of one, after the
+ * character `before`. */
+static bool find_version_text(const char *text, size_t size, char before, struct image *image)
+{
+    const char *end = text + size;
+    for (const char *s = text; (s = memchr(s, '3', (size_t)(end - s))); s++) {
+        uint32_t found;
+        if ((s == text ? before != 0 : s[-1] != before) || !is_version_text(s, end, &found) ||
+            (image->version && found != image->version) || !layout_of(found))
+            continue;
+        image->version = found;
+        snprintf(image->text, sizeof(image->text), "%s", s);
+        return true;
+    }
+    return false;
+}
+
+/* Up to 3.10 the version stands only as text among the constants. Linkers keep a string that ends another one
+ * only there: "3.8.18" in a prefix ".../versions/3.8.18". */
 static void scan_version(struct elf_file *elf, struct image *image)
 {
     struct elf_section rodata;
     if (elf_file_section(elf, ".rodata", &rodata) != 0 || rodata.size > RODATA_MAX)
         return;
     char *text = malloc(rodata.size);
-    if (text && elf_file_read(elf, rodata.address, text, rodata.size) == 0) {
-        const char *end = text + rodata.size;
-        for (const char *s = text; (s = memchr(s, '3', (size_t)(end - s))); s++) {
-            uint32_t found;
-            bool starts = s == text || s[-1] == 0;
-            if (!starts || !is_version_text(s, end, &found) || (image->version && found != image->version))
-                continue;
-            image->version = found;
-            snprintf(image->text, sizeof(image->text), "%s", s);
-            break;
-        }
-    }
+    if (text && elf_file_read(elf, rodata.address, text, rodata.size) == 0 &&
+        !find_version_text(text, rodata.size, 0, image))
+        find_version_text(text, rodata.size, '/', image);
     free(text);
 }
 

@@ -39,6 +39,17 @@ static void forget(struct edges *e)
     e->count = 0;
 }
 
+static uint64_t key_of(uint32_t place, uint32_t callee)
+{
+    return (uint64_t)place << 32 | callee;
+}
+
+bool edges_trusted(const struct edges *e, uint32_t place, uint32_t callee)
+{
+    uint32_t index = map_get(&e->by_edge, key_of(place, callee));
+    return index != MAP_NONE && e->list[index].trusted;
+}
+
 static struct edge *edge_of(struct edges *e, uint64_t key)
 {
     uint32_t index = map_get(&e->by_edge, key);
@@ -76,14 +87,14 @@ static void trust(struct edges *e, struct edge *edge, uint32_t place, uint32_t c
         map_put(&e->place_of, callee, place);
 }
 
-bool edges_sound(struct edges *e, uint32_t place, uint32_t callee, bool again)
+bool edges_sound(struct edges *e, uint32_t place, uint32_t callee, bool calls, bool again)
 {
-    struct edge *edge = edge_of(e, (uint64_t)place << 32 | callee);
+    struct edge *edge = edge_of(e, key_of(place, callee));
     if (!edge || edge->trusted)
         return true;
     edge->seen++;
     edge->again += again;
-    bool doubtful = has_rivals(e, place, callee);
+    bool doubtful = !calls || has_rivals(e, place, callee);
     if (doubtful ? edge->again >= TRUST_AGAIN && edge->again * TRUST_RATIO >= edge->seen
                  : edge->seen >= TRUST_SEEN)
         trust(e, edge, place, callee);

@@ -138,6 +138,19 @@ struct ascent {
     uint64_t now_ns;
 };
 
+/* An edge that is not trusted yet: is it sound for now? If not, it is the doubt of this attempt. */
+static bool weigh_edge(struct ascent *a, size_t i, uint32_t place, uint32_t callee)
+{
+    struct py_frame *frames = a->stack->frames;
+    struct doubt doubt = {.at = frames[i].at, .place = place, .callee = callee};
+    bool again = memcmp(&doubt, &a->before, sizeof(doubt)) == 0;
+    bool calls = target_frame_calls(a->t, &frames[i + 1], a->now_ns);
+    bool sound = edges_sound(&a->t->edges, place, callee, calls, again);
+    if (!sound)
+        *a->doubt = doubt;
+    return sound;
+}
+
 /* The frame at index i, called from `caller` (ids of the frame outside of it). -EAGAIN: look again. */
 static int ascend(struct ascent *a, size_t i, struct memo_ids caller, struct memo_ids *ids)
 {
@@ -149,14 +162,9 @@ static int ascend(struct ascent *a, size_t i, struct memo_ids caller, struct mem
         return -EAGAIN;
     if (ids->place == PY_NO_ID)
         ids->place = target_unreadable_frame(t);
-    if (code && caller.node != REC_NO_STACK) {
-        struct doubt doubt = {.at = frame->at, .place = caller.place, .callee = code->id};
-        bool again = memcmp(&doubt, &a->before, sizeof(doubt)) == 0;
-        if (!edges_sound(&t->edges, doubt.place, doubt.callee, again) && !a->last) {
-            *a->doubt = doubt;
-            return -EAGAIN;
-        }
-    }
+    if (code && caller.node != REC_NO_STACK && !edges_trusted(&t->edges, caller.place, code->id) &&
+        !weigh_edge(a, i, caller.place, code->id) && !a->last)
+        return -EAGAIN;
     if (code && code->checked_ns + CODE_FRESH_NS < a->now_ns)
         a->checks.list[a->checks.count++] = code;
     ids->node = rec_push(t->s->writer, caller.node, ids->place);

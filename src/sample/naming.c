@@ -73,7 +73,7 @@ static bool collect(struct target *t, uint64_t now_ns, struct due *due)
 void target_name_threads(struct target *t, uint64_t now_ns)
 {
     struct due due = {.writer = t->s->writer,
-                      .threads = calloc(t->thread_count + 1, sizeof(*due.threads)),
+                      .threads = calloc(t->thread_count + 1, sizeof(struct thread *)),
                       .names = calloc(t->thread_count + 1, sizeof(*due.names))};
     map_init(&due.by_ident);
     if (due.threads && due.names && collect(t, now_ns, &due)) {

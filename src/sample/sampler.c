@@ -135,15 +135,13 @@ static void look_at_all(struct sampler *s)
         bool is_root = target_pid(t) == s->root;
         if (is_root)
             remember_root(s, t);
-        if (target_phase(t) != TARGET_GONE) {
-            i++;
-        } else if (!is_root) {
+        bool gone = target_phase(t) == TARGET_GONE;
+        if (gone && !is_root)
             end_target(s, i, REC_NO_CODE, 0);
-        } else if (!s->options->own_child) {
+        else if (gone && !s->options->own_child)
             root_ended(s, REC_NO_CODE, 0);
-        } else {
-            i++; /* it is a zombie: SIGCHLD brings its status */
-        }
+        else
+            i++; /* a child of our own that is gone is a zombie: SIGCHLD brings its status */
     }
     s->moved = false;
     s->result->ticks++;

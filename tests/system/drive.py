@@ -176,7 +176,9 @@ def wait_until(true: Callable[[], bool], what: str) -> None:
 
 
 @contextmanager
-def started(*command: Word, env: Mapping[str, str] | None = None, ready: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    *command: Word, env: Mapping[str, str] | None = None, ready: bool = True
+) -> Iterator[subprocess.Popen[bytes]]:
     """A program that runs meanwhile; it is killed at the end. `ready`: it prints a line when it may be looked at."""
     words = [os.fspath(word) for word in command]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as process:
@@ -239,7 +241,6 @@ def every_version() -> pytest.MarkDecorator:
 
 def tool(name: str) -> str:
     """The path of a program that a test cannot do without."""
-    from shutil import which
 
     found = shutil.which(name)
     if found is None:
@@ -250,4 +251,3 @@ def tool(name: str) -> str:
 def end_of(process: subprocess.Popen[bytes]) -> int:
     """Waits for the end."""
     return process.wait(timeout=TIMEOUT)
-

@@ -97,7 +97,7 @@ def test_end_does_not_depend_on_zonds_messages(tmp_path: Path) -> None:
     """Whoever read standard error has gone: the status is still the command's."""
     ours, theirs = os.pipe()
     os.close(ours)
-    command = [ZOND, "run", "-o", tmp_path / "run.zond", PYTHON, "-c", "raise SystemExit(5)"]
+    command = [ZOND, "run", "-o", str(tmp_path / "run.zond"), PYTHON, "-c", "raise SystemExit(5)"]
     assert subprocess.run(command, stderr=theirs, check=False, timeout=TIMEOUT).returncode == 5
     os.close(theirs)
 

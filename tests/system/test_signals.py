@@ -156,7 +156,9 @@ def test_interactive_program(tmp_path: Path) -> None:
 
 def test_hangup_reaches_the_program(tmp_path: Path) -> None:
     """The terminal's window is closed, and zond is the leader of its session."""
-    with terminal(*zond_run(tmp_path, f"import os; print('target %d.' % os.getpid(), flush=True)\n{SLEEPER}")) as opened:
+    with terminal(
+        *zond_run(tmp_path, f"import os; print('target %d.' % os.getpid(), flush=True)\n{SLEEPER}")
+    ) as opened:
         target = opened.expect_number(b"target ")
         opened.expect(b"ready")
     wait_until(lambda: not Path(f"/proc/{target}").exists(), "end of the program")

@@ -206,7 +206,7 @@ def test_shell_script(tmp_path: Path, notes: Path) -> None:
     script = tmp_path / "script.sh"
     script.write_text(
         "#!/bin/sh\n"
-        "spin() { \"$PY\" -c \"from common import spin_as; spin_as('$1')\"; }\n"
+        'spin() { "$PY" -c "from common import spin_as; spin_as(\'$1\')"; }\n'
         "spin first\n"
         "spin second & spin third & wait\n"
         "(cd /; spin fourth) | cat\n"
