@@ -26,7 +26,7 @@ void strtab_release(struct strtab *t)
 
 static bool equals(const struct strtab *t, uint32_t id, const void *bytes, size_t len)
 {
-    return t->lens[id] == len && memcmp(t->bytes.data + t->offsets[id], bytes, len) == 0;
+    return t->lens[id] == len && (!len || memcmp(t->bytes.data + t->offsets[id], bytes, len) == 0);
 }
 
 static int grow(struct strtab *t)

@@ -59,7 +59,7 @@ static void remember_unborn(struct watch *w, pid_t pid)
     w->unborn_at = (w->unborn_at + 1) % WATCH_UNBORN;
 }
 
-static void look_at_unborn(struct watch *w, void (*born)(void *, pid_t, pid_t), void *ctx, bool *moved)
+static void look_at_unborn(struct watch *w, void (*born)(void *, pid_t, pid_t), void *ctx)
 {
     uint64_t now_ns = clock_ns();
     for (size_t i = 0; i < WATCH_UNBORN; i++) {
@@ -67,7 +67,6 @@ static void look_at_unborn(struct watch *w, void (*born)(void *, pid_t, pid_t), 
         if (!u->pid)
             continue;
         bool is_born = look_at(u->pid, born, ctx);
-        *moved |= is_born;
         if (is_born || now_ns - u->since_ns > UNBORN_NS)
             u->pid = 0;
     }
@@ -86,15 +85,13 @@ static int each_process(void (*found)(void *, pid_t, pid_t), void *ctx)
     return 0;
 }
 
-int watch_poll(struct watch *w, void (*born)(void *, pid_t, pid_t), void *ctx, bool *moved)
+int watch_poll(struct watch *w, void (*born)(void *, pid_t, pid_t), void *ctx)
 {
     pid_t now;
-    *moved = false;
-    look_at_unborn(w, born, ctx, moved);
+    look_at_unborn(w, born, ctx);
     int err = proc_last_pid(w->fd, &now);
     if (err || now == w->last)
         return err;
-    *moved = true;
     pid_t from = w->last;
     w->last = now;
     pid_t births = now > from ? now - from : w->limit - from + now;

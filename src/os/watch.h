@@ -30,9 +30,8 @@ struct watch {
 int watch_init(struct watch *w);
 void watch_release(struct watch *w);
 
-/* Calls `born` for each new process (not thread) since the last call, with its parent. *moved tells whether
- * anything at all was born, a thread say. */
-int watch_poll(struct watch *w, void (*born)(void *ctx, pid_t pid, pid_t ppid), void *ctx, bool *moved);
+/* Calls `born` for each new process (not thread) since the last call, with its parent. */
+int watch_poll(struct watch *w, void (*born)(void *ctx, pid_t pid, pid_t ppid), void *ctx);
 
 /* The processes below `root` that are there already, parents first. */
 int watch_existing(pid_t root, void (*found)(void *ctx, pid_t pid, pid_t ppid), void *ctx);

@@ -135,6 +135,7 @@ static int read_code(struct py_codes *c, struct py_runtime *rt, struct py_code *
         (err = py_read_bytes(rt, code->identity.linetable, &code->lines, &code->lines_len)) != 0 ||
         (err = read_bytecode(rt, code)) != 0)
         return err;
+    code->shim = strcmp(code->name, "__init__") == 0 && strcmp(code->file, "__init__") == 0;
     code->ids = malloc((code->units + 1) * sizeof(*code->ids));
     if (!code->ids)
         return -ENOMEM;

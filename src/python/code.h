@@ -27,7 +27,8 @@ struct py_code_identity {
 struct py_code {
     uint64_t address;
     uint64_t checked_ns; /* when its identity was last compared */
-    bool stale;          /* the address holds something else by now; the entry is only kept for its users */
+    bool shim;  /* CPython's own, between a class and its __init__ (3.12+): nothing that people wrote */
+    bool stale; /* the address holds something else by now; the entry is only kept for its users */
     struct py_code_identity identity;
     char *name; /* qualified where the version has it; UTF-8 */
     char *file;

@@ -327,10 +327,11 @@ static bool is_shim(const struct layout *l, const uint8_t *frame)
     return owner == l->owners.c_stack || owner == l->owners.interpreter;
 }
 
-/* Has the frame not executed its first instruction yet? It then stands on it, or (3.11-3.12) before it. */
+/* Has the frame not begun? In 3.11 and 3.12 it then stands before its first instruction. (Later versions have
+ * it stand on that; so does the shim of a constructor, which does call.) */
 static bool has_not_begun(const struct layout *l, const struct py_frame *frame)
 {
-    return !l->frame.lasti_unit && frame->tlbc <= 0 && frame->instr <= frame->code + l->code.bytecode;
+    return !l->frame.lasti_unit && frame->tlbc <= 0 && frame->instr < frame->code + l->code.bytecode;
 }
 
 /* Does the copy say that this frame executes bytecode, and so has called no Python function? Versions that

@@ -153,8 +153,5 @@ int target_list_threads(struct target *t, uint64_t now_ns)
     t->list_stale = err == -EAGAIN;
     t->listed_ns = now_ns;
     target_name_threads(t, now_ns);
-    struct proc_stat st;
-    if (proc_stat(t->pid, &st) == 0)
-        t->kernel_threads = st.threads;
     return err == -EAGAIN || err == -EFAULT ? 0 : err;
 }

@@ -162,6 +162,10 @@ static int ascend(struct ascent *a, size_t i, struct memo_ids caller, struct mem
         return -EAGAIN;
     if (ids->place == PY_NO_ID)
         ids->place = target_unreadable_frame(t);
+    if (code && code->shim) {
+        *ids = caller;
+        return 0;
+    }
     if (code && caller.node != REC_NO_STACK && !edges_trusted(&t->edges, caller.place, code->id) &&
         !weigh_edge(a, i, caller.place, code->id) && !a->last)
         return -EAGAIN;
@@ -367,19 +371,13 @@ int target_look_threads(struct target *t, uint64_t now_ns)
 {
     struct pending list[BATCH_THREADS];
     size_t count = 0, position = 0;
-    uint64_t cpu_ns;
-    int err = proc_cpu_ns(t->pid, &cpu_ns);
-    if (err)
-        return -ESRCH;
-    bool idle = cpu_ns == t->cpu_ns;
-    bool exact = t->kernel_threads == 1 && t->thread_count == 1;
-    t->cpu_ns = cpu_ns;
+    int err = 0;
     t->looks++;
     for (struct thread *thread = t->threads; thread && !err; thread = thread->next, position++) {
         uint64_t ran_ns = 0;
-        if ((idle && rests(t, thread, 0, now_ns)) || !is_turn(t, thread, position))
+        if (!is_turn(t, thread, position))
             continue;
-        if (thread_look(thread, now_ns, exact ? &cpu_ns : NULL, t->s->tick_ns, &ran_ns) != 0) {
+        if (thread_look(thread, now_ns, t->s->tick_ns, &ran_ns) != 0) {
             thread->gone = t->list_stale = true;
             continue;
         }

@@ -37,7 +37,6 @@ struct sampler {
     size_t count, cap;
     uint64_t now_ns, started_ns, next_ns, flushed_ns, kept_house_ns;
     uint64_t random;
-    bool moved; /* something was born since the last look */
     bool over;
 };
 
@@ -131,7 +130,7 @@ static void look_at_all(struct sampler *s)
 {
     for (size_t i = 0; i < s->count;) {
         struct target *t = s->targets[i];
-        target_look(t, s->now_ns, s->moved);
+        target_look(t, s->now_ns);
         bool is_root = target_pid(t) == s->root;
         if (is_root)
             remember_root(s, t);
@@ -143,7 +142,6 @@ static void look_at_all(struct sampler *s)
         else
             i++; /* a child of our own that is gone is a zombie: SIGCHLD brings its status */
     }
-    s->moved = false;
     s->result->ticks++;
 }
 
@@ -161,10 +159,8 @@ static void flush(struct sampler *s)
 
 static void keep_house(struct sampler *s)
 {
-    bool moved = false;
     s->kept_house_ns = s->now_ns;
-    watch_poll(&s->watch, on_born, s, &moved);
-    s->moved |= moved;
+    watch_poll(&s->watch, on_born, s);
     if (s->options->duration_ns && s->now_ns - s->started_ns >= s->options->duration_ns)
         s->result->stopped = s->over = true;
     if (s->options->give_up_ns && !s->sampling.pythons && s->now_ns - s->started_ns >= s->options->give_up_ns)

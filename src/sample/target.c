@@ -99,7 +99,7 @@ static void leave_python(struct target *t)
     t->names = (struct py_names){0};
     target_forget_tasks(t);
     t->interp_count = 0;
-    t->cpu_ns = t->end_cpu_ns = 0;
+    t->cpu_ns = 0;
 }
 
 int target_new(struct sampling *s, pid_t pid, pid_t ppid, uint64_t now_ns, struct target **out)
@@ -158,7 +158,7 @@ void target_count_reads(const struct target *t, uint64_t *reads, uint64_t *bytes
 
 void target_read_cpu(struct target *t)
 {
-    proc_cpu_ns(t->pid, &t->end_cpu_ns);
+    proc_cpu_ns(t->pid, &t->cpu_ns);
 }
 
 static void note_version(struct target *t)
@@ -219,10 +219,9 @@ static void search(struct target *t, uint64_t now_ns)
 
 static void write_exit(struct target *t, uint64_t now_ns, int32_t code, int32_t signal)
 {
-    uint64_t cpu_ns = max_u64(t->cpu_ns, t->end_cpu_ns);
-    proc_cpu_ns(t->pid, &cpu_ns);
+    target_read_cpu(t);
     struct rec_exit end = {
-        .process = t->index, .end_ns = now_ns, .code = code, .signal = signal, .cpu_ns = cpu_ns};
+        .process = t->index, .end_ns = now_ns, .code = code, .signal = signal, .cpu_ns = t->cpu_ns};
     rec_exit(t->s->writer, &end);
 }
 
@@ -236,7 +235,7 @@ static void check_program(struct target *t, uint64_t now_ns)
         t->phase = TARGET_GONE;
         return;
     }
-    t->kernel_threads = st.threads;
+    proc_cpu_ns(t->pid, &t->cpu_ns);
     /* 0: it is ending and has given up its memory, or we may not see it. */
     if (st.start_stack == t->born.start_stack || !st.start_stack)
         return;
@@ -270,22 +269,12 @@ static bool interps_remain(struct target *t)
     return !err || err == -EAGAIN;
 }
 
-/* Something was born somewhere: perhaps a thread of ours that is no Python's. */
-static void count_threads(struct target *t)
-{
-    struct proc_stat st;
-    if (proc_stat(t->pid, &st) == 0)
-        t->kernel_threads = st.threads;
-}
-
-static void look_into(struct target *t, uint64_t now_ns, bool moved)
+static void look_into(struct target *t, uint64_t now_ns)
 {
     int err = 0;
     uint64_t again_ns = t->list_soon ? LIST_SOON_NS : LIST_AGAIN_NS;
     if (t->list_stale || now_ns - t->listed_ns > again_ns)
         err = target_list_threads(t, now_ns);
-    else if (moved)
-        count_threads(t);
     if (!err)
         err = target_look_threads(t, now_ns);
     if (err && interps_remain(t))
@@ -296,7 +285,7 @@ static void look_into(struct target *t, uint64_t now_ns, bool moved)
         target_look_tasks(t, now_ns);
 }
 
-void target_look(struct target *t, uint64_t now_ns, bool moved)
+void target_look(struct target *t, uint64_t now_ns)
 {
     /* A program that is no Python (yet) may exec one at any moment: its check goes with the search. */
     uint64_t pause = t->phase == TARGET_SEARCH ? min_u64(t->search_pause_ns, EXEC_CHECK_NS) : EXEC_CHECK_NS;
@@ -305,7 +294,7 @@ void target_look(struct target *t, uint64_t now_ns, bool moved)
     if (t->phase == TARGET_SEARCH)
         search(t, now_ns);
     if (t->phase == TARGET_PYTHON)
-        look_into(t, now_ns, moved);
+        look_into(t, now_ns);
 }
 
 void target_flush(struct target *t)

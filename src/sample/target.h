@@ -50,9 +50,8 @@ enum py_found target_found(const struct target *t);
 /* The Python in it, "" when none is known. */
 const char *target_version(const struct target *t);
 
-/* One look at all threads, or one more search for a Python. moved: threads or processes were born since the
- * last look. */
-void target_look(struct target *t, uint64_t now_ns, bool moved);
+/* One look at all threads, or one more search for a Python. */
+void target_look(struct target *t, uint64_t now_ns);
 /* Writes the open stretches, so that a block holds everything up to now. */
 void target_flush(struct target *t);
 /* The process has ended (code and signal as far as they are known): writes what is open and its end. */

@@ -20,7 +20,7 @@ struct tasks {
 };
 
 /* Invariants: runtime, interps and codes mean something only in TARGET_PYTHON. threads is ordered as the
- * interpreters list them; calm threads stay in it. kernel_threads counts all, also those without Python. */
+ * interpreters list them; calm threads stay in it. */
 struct target {
     struct sampling *s;
     pid_t pid, ppid;
@@ -41,13 +41,11 @@ struct target {
     struct edges edges;
     struct thread *threads;
     size_t thread_count;
-    int kernel_threads;
     bool list_stale; /* the list of threads must be made anew */
     bool list_soon;  /* a thread state waits for its thread to start: listed again soon */
     uint64_t listed_ns;
     uint64_t looks;
-    uint64_t cpu_ns;     /* of the whole process, at the last look */
-    uint64_t end_cpu_ns; /* the same, when we were last told to read it */
+    uint64_t cpu_ns; /* of the whole process, when it was read last */
 };
 
 /* Makes the list of threads fit the thread states of all interpreters. -ESRCH: the process is gone. */

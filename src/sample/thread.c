@@ -4,6 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* What the scheduler says of a thread is read again after this time: without a pause between looks it would
+ * take a third of each. */
+#define ACCOUNT_FRESH_NS (50 * NS_PER_US)
+
 struct thread *thread_new(pid_t pid, pid_t tid, uint64_t native_tid, int *err)
 {
     struct thread *t = calloc(1, sizeof(*t));
@@ -22,7 +26,7 @@ struct thread *thread_new(pid_t pid, pid_t tid, uint64_t native_tid, int *err)
         thread_free(t);
         return NULL;
     }
-    t->account.ran = t->account.seen.run_ns;
+    t->account.now_ns = t->account.given_ns = t->account.seen.run_ns;
     return t;
 }
 
@@ -74,48 +78,59 @@ static int ask_syscall(struct thread *t)
     return 0;
 }
 
-/* The account ran ahead of the scheduler's: back within what can be true. */
-static uint64_t estimate(const struct thread *t, const struct proc_sched *now, uint64_t elapsed_ns,
+/* Where the scheduler's account would stand if it were brought up to date now. The kernel does so at its
+ * ticks and when the thread leaves its CPU: at some moment since the last look, if the account moved; so half
+ * of that time is added, for want of better, and all of it where the account did not move. */
+static uint64_t estimate(const struct thread *t, const struct proc_sched *before, uint64_t elapsed_ns,
                          uint64_t tick_ns)
 {
-    uint64_t ran = t->account.ran;
-    /* It woke at some moment since the last look: half of the time, for want of better. */
-    uint64_t ahead = t->was_blocked ? elapsed_ns / 2 : elapsed_ns;
-    if (!t->blocked)
-        ran = min_u64(ran + ahead, now->run_ns + tick_ns);
-    ran = max_u64(ran, now->run_ns);
-    return max_u64(ran, t->account.ran);
+    const struct account *a = &t->account;
+    bool moved = a->seen.run_ns != before->run_ns, new_slice = a->seen.slices != before->slices;
+    if (t->blocked || (moved && new_slice && !t->was_blocked))
+        return a->seen.run_ns;
+    uint64_t ran = moved || new_slice ? a->seen.run_ns + elapsed_ns / 2 : a->now_ns + elapsed_ns;
+    return min_u64(ran, a->seen.run_ns + tick_ns);
 }
 
-int thread_look(struct thread *t, uint64_t now_ns, const uint64_t *exact_ns, uint64_t tick_ns,
-                uint64_t *cpu_ns)
+/* What was given out once is not taken back: an estimate that was too high is made up for by giving less. */
+static void advance(struct thread *t, const struct proc_sched *before, uint64_t elapsed_ns, uint64_t tick_ns)
 {
-    struct proc_sched now = {.run_ns = exact_ns ? *exact_ns : 0};
-    int err = exact_ns ? 0 : proc_thread_sched(&t->files, &now);
-    if (err)
+    struct account *a = &t->account;
+    a->now_ns = estimate(t, before, elapsed_ns, tick_ns);
+    if (a->now_ns > a->given_ns) {
+        t->owed_ns += a->now_ns - a->given_ns;
+        a->given_ns = a->now_ns;
+    }
+}
+
+/* Reads what the scheduler says, and, unless the thread is known to wait and did nothing since, whether it
+ * waits. */
+static int read_account(struct thread *t, uint64_t now_ns)
+{
+    struct account *a = &t->account;
+    struct proc_sched before = a->seen;
+    if (proc_thread_sched(&t->files, &a->seen) != 0)
         return -ESRCH;
-    if (t->account.exact != (exact_ns != NULL))
-        t->account = (struct account){.seen = now, .ran = now.run_ns, .exact = exact_ns != NULL};
-    t->was_blocked = t->blocked;
-    bool moved = now.run_ns != t->account.seen.run_ns || now.slices != t->account.seen.slices;
-    if (moved) {
+    a->read_ns = now_ns;
+    if (a->seen.run_ns == before.run_ns && a->seen.slices == before.slices) {
+        t->calm++;
+    } else {
         t->blocked = t->resting = false;
         t->syscall = REC_NO_SYSCALL;
         t->calm = 0;
     }
-    /* Known to wait, and nothing happened: it still waits. */
-    if (!t->blocked && !(moved && exact_ns)) {
-        err = ask_syscall(t);
-        if (err)
-            return err;
-    }
-    if (!moved)
-        t->calm++;
-    uint64_t ran = exact_ns ? *exact_ns : estimate(t, &now, now_ns - t->last_ns, tick_ns);
-    t->owed_ns += ran > t->account.ran ? ran - t->account.ran : 0;
+    return t->blocked ? 0 : ask_syscall(t);
+}
+
+int thread_look(struct thread *t, uint64_t now_ns, uint64_t tick_ns, uint64_t *cpu_ns)
+{
+    struct proc_sched before = t->account.seen;
+    t->was_blocked = t->blocked;
+    int err = now_ns - t->account.read_ns >= ACCOUNT_FRESH_NS ? read_account(t, now_ns) : 0;
+    if (err)
+        return err;
+    advance(t, &before, now_ns - t->last_ns, tick_ns);
     *cpu_ns = t->owed_ns;
-    t->account.ran = ran;
-    t->account.seen = now;
     return 0;
 }
 
@@ -124,26 +139,35 @@ static bool extends(const struct stretch *s, uint32_t stack, uint8_t state, uint
     return s->count && s->stack == stack && s->state == state && s->syscall == syscall;
 }
 
-/* When the thread began or ceased to wait, between the last look and now; last_ns when it did neither. */
+/* Where, between the last look and now, what was seen last gave way to what is seen now: when the thread
+ * began or ceased to wait, its CPU time tells; else halfway. (Giving the whole time to the later of the two
+ * would favour what ends in a wait, whose end is known, over what begins after one.) */
 static uint64_t turning_point(const struct thread *t, uint64_t now_ns, uint64_t cpu_ns)
 {
     uint64_t ran = min_u64(cpu_ns, now_ns - t->last_ns);
-    if (!t->open.count || t->was_blocked == t->blocked)
-        return t->last_ns;
+    if (t->was_blocked == t->blocked)
+        return t->last_ns + (now_ns - t->last_ns) / 2;
     return t->blocked ? t->last_ns + ran : now_ns - ran;
+}
+
+/* Ends the open stretch where it gave way to the next. Returns the CPU time that is left for that. */
+static uint64_t close_stretch(struct thread *t, struct rec_writer *w, uint64_t now_ns, uint64_t cpu_ns)
+{
+    if (t->open.count) {
+        uint64_t before = t->was_blocked == t->blocked ? cpu_ns / 2 : t->blocked ? cpu_ns : 0;
+        t->open.end_ns = t->last_ns = turning_point(t, now_ns, cpu_ns);
+        t->open.cpu_ns += before;
+        cpu_ns -= before;
+    }
+    thread_flush(t, w);
+    return cpu_ns;
 }
 
 void thread_add(struct thread *t, struct rec_writer *w, uint64_t now_ns, uint64_t cpu_ns, uint32_t stack,
                 uint8_t state, uint16_t syscall)
 {
-    uint64_t turn_ns = turning_point(t, now_ns, cpu_ns);
-    if (turn_ns > t->last_ns) {
-        t->open.end_ns = t->last_ns = turn_ns;
-        t->open.cpu_ns += t->blocked ? cpu_ns : 0;
-        cpu_ns = t->blocked ? 0 : cpu_ns;
-    }
     if (!extends(&t->open, stack, state, syscall)) {
-        thread_flush(t, w);
+        cpu_ns = close_stretch(t, w, now_ns, cpu_ns);
         t->open =
             (struct stretch){.start_ns = t->last_ns, .stack = stack, .state = state, .syscall = syscall};
     }

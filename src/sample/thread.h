@@ -26,13 +26,13 @@ struct stretch {
     uint8_t state;
 };
 
-/* CPU time of a thread. The scheduler's account of a running thread lags by up to one kernel tick, so `ran`
- * runs ahead of it while the thread is seen to run, and waits for it otherwise: sums stay exact to within a
- * tick. */
+/* CPU time of a thread, in ns of the scheduler's account. The account of a running thread lags by up to one
+ * kernel tick, so now_ns estimates where it would stand; given_ns is what samples have got so far. Sums are
+ * exact to within a tick. */
 struct account {
     struct proc_sched seen;
-    uint64_t ran;
-    bool exact; /* the last look was by the process's clock */
+    uint64_t read_ns; /* when it was read */
+    uint64_t now_ns, given_ns;
 };
 
 /* A thread state, and the interpreter that it belongs to. */
@@ -88,15 +88,11 @@ int thread_add_state(struct thread *t, struct thread_state state);
 /* Makes a thread state the one that is looked at. */
 void thread_enter(struct thread *t, struct thread_state state);
 
-/* What the scheduler says now. `exact_ns`: the process's CPU clock when the thread is its only one, else
- * NULL. Sets blocked and syscall, and *cpu_ns to what it ran since the last
- * thread_add.
- * -ESRCH when the thread is gone. */
-int thread_look(struct thread *t, uint64_t now_ns, const uint64_t *exact_ns, uint64_t tick_ns,
-                uint64_t *cpu_ns);
+/* What the scheduler says now. Sets blocked and syscall, and *cpu_ns to what it ran since the last
+ * thread_add. -ESRCH when the thread is gone. */
+int thread_look(struct thread *t, uint64_t now_ns, uint64_t tick_ns, uint64_t *cpu_ns);
 
-/* Adds a look at now_ns: extends the open stretch or writes it and opens another. Where the thread began or
- * ceased to wait since the last look, its CPU time tells when: the stretches meet there. */
+/* Adds a look at now_ns: extends the open stretch, or writes it and opens another where the two meet. */
 void thread_add(struct thread *t, struct rec_writer *w, uint64_t now_ns, uint64_t cpu_ns, uint32_t stack,
                 uint8_t state, uint16_t syscall);
 /* Writes the open stretch, if any. */

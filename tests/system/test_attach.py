@@ -98,6 +98,34 @@ def test_waiting_threads(tmp_path: Path, version: str) -> None:
     assert lines_of(found, "in_accept") == {10}
 
 
+# The call of a class becomes one that enters __init__ by itself (3.12+), by a frame that is no function's.
+CONSTRUCTOR = """\
+import time
+class Made:
+    def __init__(self, seconds):
+        spin(seconds)
+def spin(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end: sum(range(50))
+def make(seconds):
+    return Made(seconds)
+for _ in range(2000): make(0)
+make(0.7)
+"""
+
+
+@every_version()
+def test_inside_a_constructor(tmp_path: Path, version: str) -> None:
+    interpreter = interpreter_of(version)
+    ran = run(tmp_path, "--", *interpreter.command("-c", CONSTRUCTOR))
+    assert ran.status == 0, ran.err
+    seen = functions(check_readable(ran.recording))
+    name = "Made.__init__" if version_of(interpreter) >= (3, 11) else "__init__"
+    for function in ("make", name, "spin"):
+        assert seen[function]["total_wall_s"] > 0.6, function
+        assert seen[function]["file"] == "<string>"
+
+
 def test_recording_is_named_after_the_process(tmp_path: Path) -> None:
     with started(PYTHON, "-c", BUSY, "60") as process:
         done = zond("attach", "-q", "-d", "0.3", str(process.pid), cwd=tmp_path)

@@ -205,7 +205,7 @@ def test_settings_are_inherited(tmp_path: Path, surrounding: str) -> None:
                 stderr=sink,
                 preexec_fn=SURROUNDINGS[surrounding],
                 pass_fds=[extra],
-                env={**os.environ, "A": "b\nc", "EMPTY": ""},
+                env={**os.environ, "A": "b\nc", "EMPTY": "", "ASAN_OPTIONS": "disable_coredump=0"},
                 timeout=TIMEOUT,
                 check=False,
             )

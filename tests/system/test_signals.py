@@ -321,11 +321,16 @@ def attached_meanwhile(folder: Path, pid: int, *, ignore_hangup: bool = False) -
     start = ["nohup"] if ignore_hangup else []
     command = [*start, ZOND, "attach", "-q", "-o", str(recording), str(pid)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as zond:
-        wait_until(lambda: recording.exists() and recording.stat().st_size > 0, "recording")
-        size = recording.stat().st_size
-        wait_until(lambda: recording.stat().st_size > size + 500, "samples")
+        wait_for_samples(recording)
         yield zond
         zond.kill()
+
+
+def wait_for_samples(recording: Path) -> None:
+    """Until the recording has more than its beginning."""
+    wait_until(lambda: recording.exists() and recording.stat().st_size > 0, "recording")
+    size = recording.stat().st_size
+    wait_until(lambda: recording.stat().st_size > size + 100, "samples")
 
 
 def check_untouched(process: subprocess.Popen[bytes]) -> None:
@@ -369,7 +374,7 @@ def test_ctrl_c_ends_an_attachment(tmp_path: Path) -> None:
         started(PYTHON, "-c", BUSY, "60") as process,
         terminal(ZOND, "attach", "-q", "-o", recording, str(process.pid)) as opened,
     ):
-        wait_until(lambda: recording.exists() and recording.stat().st_size > 1000, "recording")
+        wait_for_samples(recording)
         opened.send(b"\x03")
         assert opened.end() == 0
         check_untouched(process)
