@@ -1,5 +1,5 @@
-/* options: one const table of options and one of verbs. Parsing, --help, and later man pages and
- * completions are generated from them; nothing else in the tree knows the name of an option.
+/* options: one const table of options and one of verbs. Parsing and --help are generated from
+ * them; nothing else in the tree knows the name of an option.
  *
  * Options end at the first word that is not one (the command follows), at `--`, and at -m and -c, which
  * take the rest of the words as Python does.

@@ -368,7 +368,12 @@ static enum py_taken walk_frames(struct walk *walk, uint64_t at, struct py_stack
     bool from_c = true; /* nothing, or C code, stands between this frame and the one inside it */
     stack->depth = 0;
     stack->truncated = false;
+    uint64_t mark = 0; /* a frame met before: renewed at each power of two, so that any cycle runs into it */
     for (size_t steps = 0; at; steps++) {
+        if (at == mark)
+            return PY_TORN;
+        if ((steps & (steps + 1)) == 0)
+            mark = at;
         if (stack->depth == PY_DEPTH_MAX || steps >= LATE_MAX) {
             stack->truncated = true;
             return PY_TAKEN;

@@ -101,7 +101,7 @@ struct rec_exit {
 /* What was not seen. Every loss is one of these; a view prints the sums. */
 enum rec_loss_kind {
     REC_LOSS_MISSED = 0,     /* ticks that the sampler was too late for */
-    REC_LOSS_TORN = 1,       /* reads that changed while they were made; read again with success */
+    REC_LOSS_TORN = 1,       /* reads that changed while they were made, or are doubtful; made again */
     REC_LOSS_DROPPED = 2,    /* samples given up after too many torn reads */
     REC_LOSS_UNREADABLE = 3, /* samples whose memory could not be read or made no sense */
     REC_LOSS_TRUNCATED = 4,  /* stacks cut at the depth limit */

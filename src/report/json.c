@@ -201,11 +201,11 @@ static json_t *lines_array(struct profile *p, const struct report_style *style)
     return list;
 }
 
-/* The share comes from samples; single collections are not seen by them. */
+/* The share comes from samples; single collections are not seen by them: null. */
 static json_t *gc_object(const struct profile *p)
 {
     const struct weights *sum = profile_sum(p);
-    return json_pack("{s:o, s:[]}", "share",
+    return json_pack("{s:o, s:n}", "share",
                      sum->wall ? json_real((double)sum->gc / (double)sum->wall) : json_null(), "collections");
 }
 

@@ -13,9 +13,9 @@
 #define ATTEMPTS 12
 /* From this attempt on a stack that does not fit the plan is taken after a comparison. */
 #define PATIENT_FROM 3
-/* A code object in a frame that moved is compared with the target's memory when the last time is longer ago.
- */
-#define CODE_FRESH_NS NS_PER_MS
+/* A code object in a frame that moved is compared with the target's memory when the last time is longer ago:
+ * for so long another one can stand at its address unseen. Each look would pay a third more without this. */
+#define CODE_FRESH_NS (10 * NS_PER_MS)
 /* Threads looked at by one read. */
 #define BATCH_THREADS 32
 /* A thread that did not run for so many looks is asked only at every CALM_STRIDE-th look, where a process

@@ -20,9 +20,9 @@
 #include "sample/target.h"
 
 #define FLUSH_NS NS_PER_S
-/* Without a pause between looks, signals and births are looked for this often; also the shortest pause of
- * the watch at any rate. */
-#define HOUSEKEEPING_NS NS_PER_MS
+/* Births and the end of the duration are looked for this often: with the tick that is due by then, or without
+ * one where ticks are rarer. Without a pause between looks, signals as well. */
+#define HOUSEKEEPING_NS (2 * NS_PER_MS)
 /* Part of the period by which a tick is moved at most. */
 #define JITTER_PART 4
 
@@ -176,17 +176,25 @@ static uint64_t random_below(struct sampler *s, uint64_t limit)
     return limit ? s->random % limit : 0;
 }
 
-/* Waits for the next tick, or for a signal, whichever is first. True: it is time to look. */
-static bool wait_for_tick(struct sampler *s)
+/* When there is something to do next: at the tick, unless that is long after the housekeeping is due. */
+static uint64_t next_deed(const struct sampler *s)
+{
+    uint64_t house_ns = s->kept_house_ns + HOUSEKEEPING_NS;
+    return s->next_ns > house_ns + HOUSEKEEPING_NS ? house_ns : s->next_ns;
+}
+
+/* Waits until then; signals are taken first. */
+static void wait_until(struct sampler *s, uint64_t deed_ns)
 {
     struct pollfd fd = {.fd = s->signals->fd, .events = POLLIN};
-    uint64_t now = clock_ns();
-    uint64_t wait = s->next_ns > now ? s->next_ns - now : 0;
-    struct timespec timeout = {.tv_sec = (time_t)(wait / NS_PER_S), .tv_nsec = (long)(wait % NS_PER_S)};
-    bool signalled = ppoll(&fd, 1, &timeout, NULL) > 0;
-    if (signalled)
+    while (!s->over) {
+        uint64_t now = clock_ns();
+        uint64_t wait = deed_ns > now ? deed_ns - now : 0;
+        struct timespec timeout = {.tv_sec = (time_t)(wait / NS_PER_S), .tv_nsec = (long)(wait % NS_PER_S)};
+        if (ppoll(&fd, 1, &timeout, NULL) <= 0)
+            return;
         take_signals(s);
-    return !signalled && !s->over;
+    }
 }
 
 static void schedule_next(struct sampler *s)
@@ -205,14 +213,18 @@ static void schedule_next(struct sampler *s)
 
 static void loop(struct sampler *s)
 {
-    uint64_t pause = max_u64(HOUSEKEEPING_NS, s->options->period_ns / 2);
+    bool pauses = s->options->period_ns != 0;
     while (!s->over) {
-        bool keeps_house = clock_ns() - s->kept_house_ns >= min_u64(pause, 5 * NS_PER_MS);
-        if ((s->options->period_ns || keeps_house) && !wait_for_tick(s))
-            continue;
+        bool keeps_house = clock_ns() - s->kept_house_ns >= HOUSEKEEPING_NS;
+        if (pauses || keeps_house)
+            wait_until(s, pauses ? next_deed(s) : 0);
+        if (s->over)
+            return;
         s->now_ns = clock_ns();
-        if (keeps_house)
+        if (s->now_ns - s->kept_house_ns >= HOUSEKEEPING_NS)
             keep_house(s);
+        if (pauses && s->now_ns < s->next_ns)
+            continue;
         look_at_all(s);
         if (s->now_ns - s->flushed_ns >= FLUSH_NS || rec_wants_flush(s->sampling.writer))
             flush(s);
