@@ -79,12 +79,14 @@
     F(frame.instr,                 104,    104,     96,     56,     56)                             \
     F(frame.lasti_unit,              1,      1,      2,      0,      0)                             \
     F(frame.owner,              ABSENT, ABSENT, ABSENT,     69,     70)                             \
+    F(frame.state,                 116,    116,    108, ABSENT, ABSENT)                             \
+    F(frame.state_running,           1,      1,      0, ABSENT, ABSENT)                             \
     F(frame.is_entry,           ABSENT, ABSENT, ABSENT,     68, ABSENT)                             \
     F(frame.stacktop,           ABSENT, ABSENT, ABSENT,     64,     64)                             \
     F(frame.stackpointer,       ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)                             \
     F(frame.locals,                360,    360,    352,     72,     72)                             \
     F(frame.tlbc_index,         ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)                             \
-    F(frame.size,                  112,    112,    104,     72,     72)                             \
+    F(frame.size,                  120,    120,    112,     72,     72)                             \
     F(code.filename,               104,    104,    104,    112,    112)                             \
     F(code.name,                   112,    112,    112,    120,    120)                             \
     F(code.qualname,            ABSENT, ABSENT, ABSENT,    128,    128)                             \
@@ -150,6 +152,8 @@
     F(cframe.current_frame,    ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)             \
     F(frame.code_tag_mask,          0,      0,      3,      1,      3,      3)             \
     F(frame.lasti_unit,             0,      0,      0,      0,      0,      0)             \
+    F(frame.state,             ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)             \
+    F(frame.state_running,     ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)             \
     F(frame.is_entry,          ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)             \
     F(frame.stacktop,              64,     64, ABSENT, ABSENT, ABSENT, ABSENT)             \
     F(code.bytecode_inline,         1,      1,      1,      1,      1,      1)             \

@@ -140,6 +140,8 @@ struct layout {
         uint32_t instr;         /* f_lasti (int), prev_instr or instr_ptr */
         uint32_t lasti_unit;    /* bytes per unit of f_lasti; 0: instr is a pointer */
         uint32_t owner;         /* 3.11+: byte */
+        uint32_t state;         /* <= 3.10: byte, f_executing or f_state */
+        uint32_t state_running; /* its value while the frame is on a thread's stack */
         uint32_t is_entry;      /* 3.11: byte */
         uint32_t stacktop;      /* 3.11-3.13: int, index into localsplus, -1 while executing */
         uint32_t stackpointer;  /* 3.14+: pointer past the top of the stack, NULL while executing */

@@ -334,6 +334,12 @@ static bool has_not_begun(const struct layout *l, const struct py_frame *frame)
     return !l->frame.lasti_unit && frame->tlbc <= 0 && frame->instr < frame->code + l->code.bytecode;
 }
 
+/* Has the frame been left? Later versions clear its code then, up to 3.10 its state tells. */
+static bool was_left(const struct layout *l, const struct py_frame *frame, const uint8_t *copy)
+{
+    return !frame->code || (l->frame.state != ABSENT && copy[l->frame.state] != l->frame.state_running);
+}
+
 /* Does the copy say that this frame executes bytecode, and so has called no Python function? Versions that
  * do not say so give false. */
 static bool is_executing(const struct layout *l, const uint8_t *frame)
@@ -386,11 +392,12 @@ static enum py_taken walk_frames(struct walk *walk, uint64_t at, struct py_stack
         } else {
             struct py_frame frame = py_frame_of(l, at, copy);
             bool calls = from_c || !(is_executing(l, copy) || has_not_begun(l, &frame));
-            if (!frame.code || !calls)
+            bool left = was_left(l, &frame, copy);
+            if (left || !calls)
                 stack->depth = 0;
-            if (frame.code)
+            if (!left)
                 stack->frames[stack->depth++] = frame;
-            from_c = !frame.code || (l->frame.is_entry != ABSENT && copy[l->frame.is_entry]);
+            from_c = left || (l->frame.is_entry != ABSENT && copy[l->frame.is_entry]);
         }
         at = word_at(copy, l->frame.previous);
     }

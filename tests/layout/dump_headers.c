@@ -234,6 +234,13 @@ static void print_frame(void)
     PRINT("frame.locals", PyFrameObject, f_localsplus);
     print_key("frame.code_tag_mask", 0);
     print_key("frame.lasti_unit", PY_VERSION_HEX >= 0x030a0000 ? 2 : 1);
+#if PY_VERSION_HEX >= 0x030a0000
+    PRINT("frame.state", PyFrameObject, f_state);
+    print_key("frame.state_running", FRAME_EXECUTING);
+#else
+    PRINT("frame.state", PyFrameObject, f_executing);
+    print_key("frame.state_running", 1);
+#endif
 }
 #endif
 

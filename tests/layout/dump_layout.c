@@ -67,6 +67,8 @@ static const struct field words[] = {
     FIELD(frame.instr),
     FIELD(frame.lasti_unit),
     FIELD(frame.owner),
+    FIELD(frame.state),
+    FIELD(frame.state_running),
     FIELD(frame.is_entry),
     FIELD(frame.stacktop),
     FIELD(frame.stackpointer),
