@@ -110,6 +110,7 @@ static int list_interps(struct target *t, struct listing *l)
         return err;
     memcpy(t->interps, interps, count * sizeof(*interps));
     t->interp_count = count;
+    t->interps_ns = 0;
     for (size_t i = 0; i < count && !err; i++) {
         l->interp = interps[i].address;
         err = py_threads(&t->runtime, l->interp, list_one, l);

@@ -320,7 +320,9 @@ static void finish_round(struct target *t, struct round *r, size_t whole, uint64
 
 static int look_at(struct target *t, struct pending *list, size_t count, uint64_t now_ns)
 {
-    struct round r = {.list = list, .count = count};
+    bool fresh = now_ns - t->interps_ns < STATE_FRESH_NS;
+    struct round r = {.list = list, .count = count, .first_interp = fresh ? t->interp_count : 0};
+    t->interps_ns = fresh ? t->interps_ns : now_ns;
     while (r.count || r.first_interp + r.interps < t->interp_count) {
         size_t whole;
         plan_round(t, &r);

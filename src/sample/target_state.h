@@ -34,6 +34,7 @@ struct target {
     struct py_interp interps[PY_INTERPS_MAX];
     struct py_interp_now now[PY_INTERPS_MAX];
     size_t interp_count;
+    uint64_t interps_ns; /* when their state was read last; 0: it must be */
     bool same_pid_ns;
     struct py_names names;
     struct tasks tasks;

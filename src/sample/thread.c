@@ -4,10 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* What the scheduler says of a thread is read again after this time: without a pause between looks it would
- * take a third of each. */
-#define ACCOUNT_FRESH_NS (50 * NS_PER_US)
-
 struct thread *thread_new(pid_t pid, pid_t tid, uint64_t native_tid, int *err)
 {
     struct thread *t = calloc(1, sizeof(*t));
@@ -126,7 +122,7 @@ int thread_look(struct thread *t, uint64_t now_ns, uint64_t tick_ns, uint64_t *c
 {
     struct proc_sched before = t->account.seen;
     t->was_blocked = t->blocked;
-    int err = now_ns - t->account.read_ns >= ACCOUNT_FRESH_NS ? read_account(t, now_ns) : 0;
+    int err = now_ns - t->account.read_ns >= STATE_FRESH_NS ? read_account(t, now_ns) : 0;
     if (err)
         return err;
     advance(t, &before, now_ns - t->last_ns, tick_ns);

@@ -6,6 +6,10 @@
 #include "python/stack.h"
 #include "record/writer.h"
 
+/* What the scheduler says of a thread, and the state of the interpreters, is read again after this time:
+ * without a pause between looks it would take a third of each. */
+#define STATE_FRESH_NS (50 * NS_PER_US)
+
 /* The stack of the last look, outermost frame last, with the trie's node for each frame: frames that are
  * still there need no lookup. epoch: of the writer and the codes for which the nodes hold. */
 struct memo {
