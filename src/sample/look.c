@@ -13,9 +13,9 @@
 #define ATTEMPTS 12
 /* From this attempt on a stack that does not fit the plan is taken after a comparison. */
 #define PATIENT_FROM 3
-/* A code object in a frame that moved is compared with the target's memory when the last time is longer ago:
- * for so long another one can stand at its address unseen. Each look would pay a third more without this. */
-#define CODE_FRESH_NS (10 * NS_PER_MS)
+/* A code object is compared with the target's memory when the last time is longer ago: for so long another
+ * one can stand at its address unseen. Each look would pay a third more without this. */
+#define CODE_FRESH_NS (5 * NS_PER_MS)
 /* Threads looked at by one read. */
 #define BATCH_THREADS 32
 /* A thread that did not run for so many looks is asked only at every CALM_STRIDE-th look, where a process
@@ -103,10 +103,14 @@ static bool same_frame(const struct py_frame *a, const struct py_frame *b)
     return a->at == b->at && a->code == b->code && a->instr == b->instr && a->tlbc == b->tlbc;
 }
 
-/* How many of the outermost frames are the same as at the last look. */
-static size_t common_frames(const struct target *t, const struct memo *m, const struct py_stack *stack)
+/* How many of the outermost frames are the same as at the last look. None when one of them was taken on an
+ * old comparison of its code: it is time to compare all. */
+static size_t common_frames(const struct target *t, const struct memo *m, const struct py_stack *stack,
+                            uint64_t now_ns)
 {
     if (m->record_epoch != rec_epoch(t->s->writer) || m->code_epoch != t->codes.epoch)
+        return 0;
+    if (m->unchecked_ns && now_ns - m->unchecked_ns > CODE_FRESH_NS)
         return 0;
     size_t most = min_u64(m->depth, stack->depth), n = 0;
     /* Both lists have the outermost frame last. */
@@ -134,6 +138,7 @@ struct ascent {
     struct py_stack *stack;
     struct checks checks;
     struct doubt before, *doubt; /* of the attempt before, and of this one */
+    bool unchecked;              /* a frame was taken on a comparison of its code before this look */
     bool last;                   /* no further attempt follows: take what there is */
     uint64_t now_ns;
 };
@@ -171,6 +176,8 @@ static int ascend(struct ascent *a, size_t i, struct memo_ids caller, struct mem
         return -EAGAIN;
     if (code && code->checked_ns + CODE_FRESH_NS < a->now_ns)
         a->checks.list[a->checks.count++] = code;
+    else if (code && code->checked_ns != a->now_ns)
+        a->unchecked = true;
     ids->node = rec_push(t->s->writer, caller.node, ids->place);
     return a->checks.count == MEMORY_PIECES_MAX ? run_checks(t, &a->checks, a->now_ns) : 0;
 }
@@ -180,7 +187,7 @@ static int stack_to_node(struct ascent *a, struct thread *thread, uint32_t *node
 {
     struct target *t = a->t;
     struct memo *m = &thread->memo;
-    size_t depth = a->stack->depth, common = common_frames(t, m, a->stack);
+    size_t depth = a->stack->depth, common = common_frames(t, m, a->stack, a->now_ns);
     if (!memo_reserve(m, depth + common))
         return -ENOMEM;
     uint32_t epoch = t->codes.epoch;
@@ -203,6 +210,10 @@ static int stack_to_node(struct ascent *a, struct thread *thread, uint32_t *node
     m->depth = depth;
     m->record_epoch = rec_epoch(t->s->writer);
     m->code_epoch = epoch;
+    if (!common)
+        m->unchecked_ns = 0;
+    if (a->unchecked && !m->unchecked_ns)
+        m->unchecked_ns = a->now_ns;
     *node = caller.node;
     return 0;
 }

@@ -19,6 +19,7 @@ struct memo {
         uint32_t place; /* the frame's id in the recording */
     } * ids;
     size_t depth, cap;
+    uint64_t unchecked_ns; /* since when a frame's code was not compared with memory; 0: all were */
     uint32_t record_epoch, code_epoch;
 };
 
