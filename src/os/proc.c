@@ -346,8 +346,9 @@ int proc_thread_syscall(const struct proc_thread *t, struct proc_syscall *out)
     if (n <= 0)
         return n < 0 ? -errno : -ESRCH;
     text[n] = 0;
+    out->running = text[0] == 'r'; /* "running" */
     if (text[0] < '0' || text[0] > '9')
-        return 0; /* "running", or "-1 …": blocked outside a system call (a page fault, say) */
+        return 0;
     char *end;
     out->number = (int)strtol(text, &end, 10);
     out->arg0 = strtoull(end, NULL, 16);

@@ -86,9 +86,11 @@ int proc_thread_open(struct proc_thread *t, pid_t pid, pid_t tid);
 void proc_thread_close(struct proc_thread *t);
 int proc_thread_sched(const struct proc_thread *t, struct proc_sched *out);
 
-/* What a thread is blocked in. number is -1 when it runs (or is about to), else the system call, and arg0
- * its first argument. -EPERM when it cannot be told. */
+/* What a thread does not run for. number is the system call that it is blocked in and arg0 its first
+ * argument; number is -1 when it runs or is about to (`running`), or is off its CPU for another reason: a
+ * page fault, a stop. -EPERM when it cannot be told. */
 struct proc_syscall {
+    bool running;
     int number;
     uint64_t arg0;
 };

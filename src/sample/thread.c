@@ -68,8 +68,8 @@ static int ask_syscall(struct thread *t)
     int err = proc_thread_syscall(&t->files, &call);
     if (err == -ESRCH)
         return err;
-    t->blocked = !err && call.number >= 0;
-    t->syscall = t->blocked ? (uint16_t)call.number : REC_NO_SYSCALL;
+    t->blocked = !err && !call.running;
+    t->syscall = t->blocked && call.number >= 0 ? (uint16_t)call.number : REC_NO_SYSCALL;
     t->syscall_arg = call.arg0;
     return 0;
 }
