@@ -110,7 +110,7 @@ def _below(row: Row, limit: float) -> Row:
     row.met = None if own is None else own <= limit
     peers = [value for name, value in row.values.items() if name != "zond" and value is not None]
     if own and peers:
-        row.ratio = f"{own / min(peers):.2f}"
+        row.ratio = f"{own / min(peers):.2f}" if min(peers) else "-"
     return row
 
 

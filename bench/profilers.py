@@ -98,7 +98,7 @@ class Zond(Profiler):
 
     def outcome(self, output: Path, said: str) -> Outcome:
         sampling = self.report(output)["sampling"]
-        return Outcome(sampling["samples"], sum(sampling[loss] for loss in ("torn", "dropped", "unreadable")))
+        return Outcome(sampling["samples"], sampling["dropped"] + sampling["unreadable"])
 
     def stacks(self, output: Path) -> Iterator[tuple[Stack, int]]:
         text = output.with_suffix(".collapsed")
