@@ -316,8 +316,7 @@ def test_stopped_process(tmp_path: Path) -> None:
         wait_until(lambda: process_state(process.pid)[0] == "T", "stop")
         found = attached(tmp_path, process.pid, "-d", "0.5")
         assert process_state(process.pid) == ("T", 0)
-    assert {"<module>", "outer", "Work.inner"} & set(functions(found))
-    assert functions(found)["outer"]["total_cpu_s"] == pytest.approx(0, abs=0.05)
+    assert functions(found)["<module>"]["total_cpu_s"] == pytest.approx(0, abs=0.05)
 
 
 def test_traced_process(tmp_path: Path) -> None:
