@@ -21,10 +21,10 @@ ZOND = os.environ.get("ZOND") or str(HERE.parent.parent / "build" / "src" / "cli
 PROGRAMS = ("blocks", "short", "nested", "contention", "collector")
 RATE_HZ = 1000
 SECONDS = 10
-# What 10 s at 1 kHz reach on two busy processors; bench/run.py measures how near zond comes to one point. The
-# truth of the collector is its callbacks', which begin after the collector does and end before it.
-POINTS = 2.0
-POINTS_OF_COLLECTOR = 4.0
+# Wall time comes within a point on a quiet machine, CPU time within 2.5 (the account of a running thread lags by a
+# kernel tick); bench/run.py and docs/performance.md measure it. The bound leaves room for a machine that is not quiet.
+# The truth of the collector is its callbacks', which begin after the collector does and end before it.
+POINTS = 4.0
 
 # Late ticks are the machine's doing, not the sampler's; with more of them the sampling error exceeds a point.
 MISSED_SHARE = 0.05
@@ -66,6 +66,6 @@ def test_shares(interpreter: Interpreter, program: str, tmp_path: Path) -> None:
     wrong = [
         f"{found.what} ({found.metric}): {found.found:.2f} instead of {found.truth:.2f} points"
         for found in differences
-        if found.error > (POINTS_OF_COLLECTOR if program == "collector" else POINTS)
+        if found.error > POINTS
     ]
     assert not wrong, "\n".join(wrong)
