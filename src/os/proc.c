@@ -325,13 +325,12 @@ static const char *skip_number(const char *s, uint64_t *value)
 int proc_thread_sched(const struct proc_thread *t, struct proc_sched *out)
 {
     char text[96];
-    uint64_t delay;
     ssize_t n = pread(t->schedstat, text, sizeof(text) - 1, 0);
     if (n <= 0)
         return n < 0 ? -errno : -ESRCH;
     text[n] = 0;
     const char *s = skip_number(text, &out->run_ns);
-    s = skip_number(s, &delay);
+    s = skip_number(s, &out->queued_ns);
     skip_number(s, &out->slices);
     return 0;
 }

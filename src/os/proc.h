@@ -77,6 +77,7 @@ struct proc_thread {
  * counts how often it was put on a CPU. */
 struct proc_sched {
     uint64_t run_ns;
+    uint64_t queued_ns; /* waited for a CPU: told when it gets one */
     uint64_t slices;
 };
 

@@ -36,7 +36,6 @@ struct doubt {
 struct pending {
     struct thread *thread;
     struct py_look look;
-    uint64_t cpu_ns;
     unsigned attempts;
     struct doubt doubt; /* of the attempt before */
 };
@@ -63,8 +62,9 @@ static bool waits_for_gil(const struct target *t, const struct thread *thread)
     return false;
 }
 
-static uint8_t state_of(const struct target *t, const struct thread *thread, bool on_cpu, bool in_call)
+static uint8_t state_of(const struct target *t, const struct thread *thread, bool in_call)
 {
+    bool on_cpu = thread->running;
     const struct py_interp_now *now = now_of(t, thread);
     bool holds = now->gil_holder == thread->current.tstate;
     bool has_gil = !t->runtime.layout.free_threaded || now->gil_holder;
@@ -227,13 +227,9 @@ static void lose(struct target *t, enum rec_loss_kind kind, uint64_t count)
 static void settle(struct target *t, struct pending *p, uint32_t node, bool in_call, uint64_t now_ns)
 {
     struct thread *thread = p->thread;
-    uint64_t wall = now_ns - thread->last_ns;
-    /* One that has just woken runs now, however little it did since the last look. */
-    bool woke = thread->was_blocked && !thread->blocked;
-    bool on_cpu = p->cpu_ns && !thread->blocked && (woke || p->cpu_ns * 2 >= wall);
-    uint8_t state = state_of(t, thread, on_cpu, in_call);
+    uint8_t state = state_of(t, thread, in_call);
     thread->resting = thread->blocked;
-    thread_add(thread, t->s->writer, now_ns, p->cpu_ns, node, state, thread->syscall);
+    thread_add(thread, t->s->writer, now_ns, node, state);
     t->s->samples++;
 }
 
@@ -350,12 +346,11 @@ static int look_at(struct target *t, struct pending *list, size_t count, uint64_
 }
 
 /* Does the thread rest as it did at the last look? Then its stretch goes on without a read. */
-static bool rests(struct target *t, struct thread *thread, uint64_t cpu_ns, uint64_t now_ns)
+static bool rests(struct target *t, struct thread *thread, uint64_t now_ns)
 {
     if (!thread->resting || !thread->blocked || thread->memo.record_epoch != rec_epoch(t->s->writer))
         return false;
-    const struct stretch *s = &thread->open;
-    thread_add(thread, t->s->writer, now_ns, cpu_ns, s->stack, s->state, s->syscall);
+    stretches_rest(&thread->stretches, now_ns);
     t->s->samples++;
     return true;
 }
@@ -387,17 +382,16 @@ int target_look_threads(struct target *t, uint64_t now_ns)
     int err = 0;
     t->looks++;
     for (struct thread *thread = t->threads; thread && !err; thread = thread->next, position++) {
-        uint64_t ran_ns = 0;
         if (!is_turn(t, thread, position))
             continue;
-        if (thread_look(thread, now_ns, t->s->tick_ns, &ran_ns) != 0) {
+        if (thread_look(thread, now_ns, t->s->tick_ns) != 0) {
             thread->gone = t->list_stale = true;
             continue;
         }
-        if (rests(t, thread, ran_ns, now_ns))
+        if (rests(t, thread, now_ns))
             continue;
         find_current(t, thread);
-        list[count++] = (struct pending){.thread = thread, .cpu_ns = ran_ns};
+        list[count++] = (struct pending){.thread = thread};
         if (count == BATCH_THREADS) {
             err = look_at(t, list, count, now_ns);
             count = 0;

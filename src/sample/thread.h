@@ -4,11 +4,14 @@
 
 #include "os/proc.h"
 #include "python/stack.h"
-#include "record/writer.h"
+#include "sample/stretches.h"
 
 /* What the scheduler says of a thread, and the state of the interpreters, is read again after this time:
  * without a pause between looks it would take a third of each. */
 #define STATE_FRESH_NS (50 * NS_PER_US)
+
+/* For so long looks are held before they become samples: most waits for a CPU are shorter. */
+#define HOLD_NS (16 * NS_PER_MS)
 
 /* The stack of the last look, outermost frame last, with the trie's node for each frame: frames that are
  * still there need no lookup. epoch: of the writer and the codes for which the nodes hold. */
@@ -21,23 +24,6 @@ struct memo {
     size_t depth, cap;
     uint64_t unchecked_ns; /* since when a frame's code was not compared with memory; 0: all were */
     uint32_t record_epoch, code_epoch;
-};
-
-/* The stretch that is not written yet, as the next look may extend it. count 0: none. */
-struct stretch {
-    uint64_t start_ns, end_ns, cpu_ns;
-    uint32_t stack, count;
-    uint16_t syscall;
-    uint8_t state;
-};
-
-/* CPU time of a thread, in ns of the scheduler's account. The account of a running thread lags by up to one
- * kernel tick, so now_ns estimates where it would stand; given_ns is what samples have got so far. Sums are
- * exact to within a tick. */
-struct account {
-    struct proc_sched seen;
-    uint64_t read_ns; /* when it was read */
-    uint64_t now_ns, given_ns;
 };
 
 /* A thread state, and the interpreter that it belongs to. */
@@ -69,13 +55,15 @@ struct thread {
     bool seen; /* has a thread state, at the last listing */
     bool gone;
     struct proc_thread files;
-    struct account account;
+    struct proc_sched account; /* lags by up to a tick of the kernel's while the thread runs */
+    uint64_t read_ns;          /* when it was read last, */
+    uint64_t unread_ns;        /* how long after the time before, and */
+    uint64_t moved_ns;         /* when it had moved last */
+    uint64_t queued_ns;        /* for how long, by it, the thread had waited for a CPU, since the last look */
     struct py_spot spot;
     struct memo memo;
-    struct stretch open;
-    uint64_t last_ns;     /* the last look: where the next stretch begins */
-    uint64_t owed_ns;     /* CPU time that it ran since then: a look that is lost leaves it to the next */
-    bool was_blocked;     /* at the last look but this */
+    struct stretches stretches;
+    bool running;         /* has a CPU or waits for one, as far as is known */
     bool blocked;         /* waits in a system call, and did not run since it was found there */
     bool resting;         /* blocked, and the open stretch is of that time */
     uint16_t syscall;     /* in which it waits, or REC_NO_SYSCALL */
@@ -93,14 +81,12 @@ int thread_add_state(struct thread *t, struct thread_state state);
 /* Makes a thread state the one that is looked at. */
 void thread_enter(struct thread *t, struct thread_state state);
 
-/* What the scheduler says now. Sets blocked and syscall, and *cpu_ns to what it ran since the last
- * thread_add. -ESRCH when the thread is gone. */
-int thread_look(struct thread *t, uint64_t now_ns, uint64_t tick_ns, uint64_t *cpu_ns);
+/* What the scheduler says now. Sets running, blocked and syscall. -ESRCH when the thread is gone. */
+int thread_look(struct thread *t, uint64_t now_ns, uint64_t tick_ns);
 
-/* Adds a look at now_ns: extends the open stretch, or writes it and opens another where the two meet. */
-void thread_add(struct thread *t, struct rec_writer *w, uint64_t now_ns, uint64_t cpu_ns, uint32_t stack,
-                uint8_t state, uint16_t syscall);
-/* Writes the open stretch, if any. */
+/* Adds a look at now_ns. */
+void thread_add(struct thread *t, struct rec_writer *w, uint64_t now_ns, uint32_t stack, uint8_t state);
+/* Writes what is held of the looks so far. */
 void thread_flush(struct thread *t, struct rec_writer *w);
 
 #endif

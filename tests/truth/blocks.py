@@ -8,7 +8,7 @@ import select
 import sys
 import time
 
-from ledger import Ledger, now
+from ledger import Ledger
 
 LEDGER = Ledger()
 PIPE, _ = os.pipe()
@@ -16,48 +16,50 @@ PIPE, _ = os.pipe()
 
 def busy(seconds: float) -> None:
     """Compute."""
-    started = now()
-    end = started.wall + seconds
+    started = (time.monotonic(), time.thread_time())
+    end = started[0] + seconds
     while time.monotonic() < end:
         pass
-    LEDGER.own("busy", started)
+    LEDGER.own("busy", started, (time.monotonic(), time.thread_time()))
 
 
 def busier(seconds: float) -> None:
     """Compute, more often than `busy`."""
-    started = now()
-    end = started.wall + seconds
+    started = (time.monotonic(), time.thread_time())
+    end = started[0] + seconds
     while time.monotonic() < end:
         pass
-    LEDGER.own("busier", started)
+    LEDGER.own("busier", started, (time.monotonic(), time.thread_time()))
 
 
 def lines(seconds: float) -> None:
     """Compute on two pairs of lines, three parts on the first and one on the second."""
-    entered = started = now()
-    end = started.wall + seconds * 0.75
+    started = (time.monotonic(), time.thread_time())
+    end = started[0] + seconds * 0.75
     while time.monotonic() < end:
         pass
-    started = LEDGER.line(lines, 4, 5, started)
-    end = started.wall + seconds * 0.25
+    middle = (time.monotonic(), time.thread_time())
+    end = middle[0] + seconds * 0.25
     while time.monotonic() < end:
         pass
-    LEDGER.line(lines, 8, 9, started)
-    LEDGER.own("lines", entered)
+    ended = (time.monotonic(), time.thread_time())
+    LEDGER.line(lines, 4, 5, started, middle)
+    LEDGER.line(lines, 8, 9, middle, ended)
+    LEDGER.own("lines", started, ended)
 
 
 def asleep(seconds: float) -> None:
     """Sleep."""
-    started = now()
+    started = (time.monotonic(), time.thread_time())
     time.sleep(seconds)
-    LEDGER.own("asleep", started)
+    LEDGER.own("asleep", started, (time.monotonic(), time.thread_time()))
 
 
 def waiting(seconds: float) -> None:
     """Wait for input that does not come."""
-    started = now()
+    started = (time.monotonic(), time.thread_time())
     select.select([PIPE], [], [], seconds)
-    LEDGER.own("waiting", started)
+    LEDGER.own("waiting", started, (time.monotonic(), time.thread_time()))
 
 
 def main() -> None:

@@ -9,34 +9,34 @@ import sys
 import threading
 import time
 
-from ledger import Ledger, now
+from ledger import Ledger
 
 LEDGER = Ledger()
 
 
 def heavy(seconds: float) -> None:
     """Compute all the time."""
-    started = now()
-    end = started.wall + seconds
+    started = (time.monotonic(), time.thread_time())
+    end = started[0] + seconds
     while time.monotonic() < end:
         pass
-    LEDGER.own("heavy", started)
+    LEDGER.own("heavy", started, (time.monotonic(), time.thread_time()))
 
 
 def light(seconds: float) -> None:
     """Compute for the first half of the time."""
-    started = now()
-    end = started.wall + seconds / 2
+    started = (time.monotonic(), time.thread_time())
+    end = started[0] + seconds / 2
     while time.monotonic() < end:
         pass
-    LEDGER.own("light", started)
+    LEDGER.own("light", started, (time.monotonic(), time.thread_time()))
 
 
 def sleepy(seconds: float) -> None:
     """Sleep."""
-    started = now()
+    started = (time.monotonic(), time.thread_time())
     time.sleep(seconds)
-    LEDGER.own("sleepy", started)
+    LEDGER.own("sleepy", started, (time.monotonic(), time.thread_time()))
 
 
 def main() -> None:

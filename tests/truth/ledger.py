@@ -9,20 +9,11 @@ The JSON that it writes, all in seconds (float):
 from __future__ import annotations
 
 import json
-import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-
-class Clocks(NamedTuple):
-    """A moment of a thread: monotonic time and the thread's CPU time, s."""
-
-    wall: float
-    cpu: float
-
-
-def now() -> Clocks:
-    """Read both clocks."""
-    return Clocks(time.monotonic(), time.thread_time())
+# A moment of a thread: monotonic time and the thread's CPU time, s. Read where it is wanted, `(time.monotonic(),
+# time.thread_time())`: a function that read both would have time of its own, which no account here knows.
+Clocks = Tuple[float, float]
 
 
 class Ledger:
@@ -36,26 +27,24 @@ class Ledger:
         self.gc: Optional[Dict[str, float]] = None
 
     @staticmethod
-    def _add(entry: Dict[str, Any], since: Clocks) -> Clocks:
-        at = now()
-        entry["wall_s"] = entry.get("wall_s", 0.0) + at.wall - since.wall
-        entry["cpu_s"] = entry.get("cpu_s", 0.0) + at.cpu - since.cpu
-        return at
+    def _add(entry: Dict[str, Any], since: Clocks, until: Clocks) -> None:
+        entry["wall_s"] = entry.get("wall_s", 0.0) + until[0] - since[0]
+        entry["cpu_s"] = entry.get("cpu_s", 0.0) + until[1] - since[1]
 
-    def own(self, function: str, since: Clocks) -> Clocks:
-        """Add the time since `since` to what `function` took itself; return the time now."""
-        return self._add(self.functions.setdefault(function, {}), since)
+    def own(self, function: str, since: Clocks, until: Clocks) -> None:
+        """Add the time from `since` to `until` to what `function` took itself."""
+        self._add(self.functions.setdefault(function, {}), since, until)
 
-    def total(self, function: str, since: Clocks) -> Clocks:
-        """Add the time since `since` to what `function` and its callees took; return the time now."""
-        return self._add(self.totals.setdefault(function, {}), since)
+    def total(self, function: str, since: Clocks, until: Clocks) -> None:
+        """Add the time from `since` to `until` to what `function` and its callees took."""
+        self._add(self.totals.setdefault(function, {}), since, until)
 
-    def line(self, function: Callable[..., object], first: int, last: int, since: Clocks) -> Clocks:
-        """Add the time since `since` to lines `first` to `last`, counted from that of `def`; return the time now."""
+    def line(self, function: Callable[..., object], first: int, last: int, since: Clocks, until: Clocks) -> None:
+        """Add that time to lines `first` to `last`, counted from that of `def`."""
         code = function.__code__
         start = code.co_firstlineno
         place = {"function": code.co_name, "first": start + first, "last": start + last}
-        return self._add(self.lines.setdefault("%s+%d" % (code.co_name, first), place), since)
+        self._add(self.lines.setdefault("%s+%d" % (code.co_name, first), place), since, until)
 
     def ratio(self, often: str, seldom: str, ratio: float) -> None:
         """State that `often` took `ratio` times as long as `seldom`."""

@@ -6,7 +6,7 @@ import random
 import sys
 import time
 
-from ledger import Ledger, now
+from ledger import Ledger
 
 LEDGER = Ledger()
 NUMBERS = random.Random(1)
@@ -15,52 +15,52 @@ DEPTH = 20
 
 def inner() -> None:
     """Compute."""
-    started = now()
-    end = started.wall + NUMBERS.uniform(0.002, 0.006)
+    started = (time.monotonic(), time.thread_time())
+    end = started[0] + NUMBERS.uniform(0.002, 0.006)
     while time.monotonic() < end:
         pass
-    LEDGER.own("inner", started)
+    LEDGER.own("inner", started, (time.monotonic(), time.thread_time()))
 
 
 def middle() -> None:
     """Compute, then call `inner`."""
-    started = now()
-    end = started.wall + NUMBERS.uniform(0.001, 0.003)
+    started = (time.monotonic(), time.thread_time())
+    end = started[0] + NUMBERS.uniform(0.001, 0.003)
     while time.monotonic() < end:
         pass
-    LEDGER.own("middle", started)
+    LEDGER.own("middle", started, (time.monotonic(), time.thread_time()))
     inner()
-    LEDGER.total("middle", started)
+    LEDGER.total("middle", started, (time.monotonic(), time.thread_time()))
 
 
 def outer() -> None:
     """Call `middle`, then compute."""
-    entered = now()
+    entered = (time.monotonic(), time.thread_time())
     middle()
-    started = now()
-    end = started.wall + NUMBERS.uniform(0.0005, 0.0015)
+    started = (time.monotonic(), time.thread_time())
+    end = started[0] + NUMBERS.uniform(0.0005, 0.0015)
     while time.monotonic() < end:
         pass
-    LEDGER.own("outer", started)
-    LEDGER.total("outer", entered)
+    LEDGER.own("outer", started, (time.monotonic(), time.thread_time()))
+    LEDGER.total("outer", entered, (time.monotonic(), time.thread_time()))
 
 
 def recurse(depth: int) -> None:
     """Compute at each level."""
-    started = now()
-    end = started.wall + NUMBERS.uniform(0.0001, 0.0003)
+    started = (time.monotonic(), time.thread_time())
+    end = started[0] + NUMBERS.uniform(0.0001, 0.0003)
     while time.monotonic() < end:
         pass
-    LEDGER.own("recurse", started)
+    LEDGER.own("recurse", started, (time.monotonic(), time.thread_time()))
     if depth > 1:
         recurse(depth - 1)
 
 
 def recursion() -> None:
     """Start a recursion, whose total must not count a moment twice."""
-    started = now()
+    started = (time.monotonic(), time.thread_time())
     recurse(DEPTH)
-    LEDGER.total("recurse", started)
+    LEDGER.total("recurse", started, (time.monotonic(), time.thread_time()))
 
 
 def main() -> None:
