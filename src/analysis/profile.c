@@ -26,7 +26,7 @@ static struct profile_process *processes_of(const struct profile *p)
 
 static struct weights weights_of_sample(const struct rec_sample *s)
 {
-    struct weights w = {.wall = s->wall_ns, .cpu = s->cpu_ns, .samples = s->count};
+    struct weights w = {.wall = s->wall_ns, .cpu = s->cpu_ns, .samples = s->count, .stretches = 1};
     if (s->state & REC_GIL_HELD)
         w.gil_held = s->wall_ns;
     if (s->state & REC_GIL_WAIT)

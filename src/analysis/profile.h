@@ -26,7 +26,8 @@ struct weights {
     uint64_t gc;
     uint64_t in_c;    /* CPU time in functions written in C, GC not counted */
     uint64_t blocked; /* wall time neither on a CPU nor waiting for the GIL */
-    uint64_t samples; /* looks */
+    uint64_t samples;   /* looks */
+    uint64_t stretches; /* samples of the recording: looks in a row with one stack and state are one */
 };
 
 uint64_t weights_of(const struct weights *w, enum metric metric);

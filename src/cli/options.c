@@ -238,12 +238,24 @@ int options_parse(const struct verb *verb, int argc, char **argv, struct options
 {
     *o = (struct options){.verb = verb, .rate_hz = 1000, .format = -1};
     struct parser p = {.verb = verb, .o = o, .at = argv + 1};
-    while (!p.done) {
-        int rc = parse_word(&p);
-        if (rc)
-            return rc;
+    bool mixed = verb->bit & VERBS_MIXED;
+    char **words = argv + 1;
+    char **end = words;
+    for (;;) {
+        while (!p.done) {
+            int rc = parse_word(&p);
+            if (rc)
+                return rc;
+        }
+        if (!mixed || !*p.at)
+            break;
+        /* What was read is spent: its place takes the words, so that they stand together. */
+        *end++ = *p.at++;
+        p.done = end > words && strcmp(p.at[-2], "--") == 0;
     }
-    o->words = p.at;
-    o->word_count = (size_t)(argv + argc - p.at);
+    if (!mixed)
+        words = p.at;
+    o->words = words;
+    o->word_count = mixed ? (size_t)(end - words) : (size_t)(argv + argc - p.at);
     return 0;
 }

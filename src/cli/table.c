@@ -10,7 +10,9 @@
 #define VERBS_LAUNCH (VERB_RUN | VERBS_VIEW)
 #define VERBS_RECORD (VERBS_LAUNCH | VERB_ATTACH)
 #define VERBS_SUMMARY (VERB_RUN | VERB_ATTACH | VERBS_TEXT)
-#define VERBS_ALL (VERBS_RECORD | VERB_DOCTOR)
+/* What prints tables of a recording. */
+#define VERBS_TABLES (VERBS_SUMMARY | VERB_DIFF)
+#define VERBS_ALL (VERBS_RECORD | VERB_DIFF | VERB_MERGE | VERB_DOCTOR)
 
 static const char *const metric_words[METRIC_COUNT + 1] = {
     [METRIC_WALL] = "wall",
@@ -50,21 +52,23 @@ const struct option_def option_table[] = {
      false},
     {"metric", 0, OPTION_CHOICE, "METRIC",
      "what to count: time on the clock, on a CPU, holding the GIL, or collecting garbage", metric_words,
-     AT(metric), 0, VERBS_SUMMARY | VERB_EXPORT, false},
+     AT(metric), 0, VERBS_TABLES | VERB_EXPORT, false},
     {"pid", 0, OPTION_INT, "N", "only this process", NULL, AT(pid), 0, VERBS_VIEW, false},
     {"tid", 0, OPTION_INT, "N", "only this thread", NULL, AT(tid), 0, VERBS_VIEW, false},
     {"async", 0, OPTION_FLAG, NULL, "await chains of waiting asyncio tasks, instead of threads (3.14+)", NULL,
-     AT(async), 0, VERBS_VIEW, false},
+     AT(async), 0, VERBS_VIEW | VERB_DIFF, false},
     {"per-process", 0, OPTION_FLAG, NULL, "keep the processes apart instead of summing them", NULL,
      AT(per_process), 0, VERBS_VIEW, false},
     {"lines", 0, OPTION_FLAG, NULL, "a frame is a line, not a function", NULL, AT(lines), 0, VERB_EXPORT,
      false},
-    {"limit", 'n', OPTION_INT, "N", "rows of a table", NULL, AT(limit), 0, VERBS_SUMMARY, false},
-    {"json", 0, OPTION_FLAG, NULL, "print one JSON object instead of text", NULL, AT(json), 0, VERBS_SUMMARY,
+    {"shares", 0, OPTION_FLAG, NULL, "compare shares of the whole instead of seconds", NULL, AT(shares), 0,
+     VERB_DIFF, false},
+    {"limit", 'n', OPTION_INT, "N", "rows of a table", NULL, AT(limit), 0, VERBS_TABLES, false},
+    {"json", 0, OPTION_FLAG, NULL, "print one JSON object instead of text", NULL, AT(json), 0, VERBS_TABLES,
      false},
     {"width", 0, OPTION_INT, "N", "columns to fill (default: those of the terminal)", NULL, AT(width), 0,
-     VERBS_SUMMARY, false},
-    {"color", 0, OPTION_CHOICE, "WHEN", "use colour", color_words, AT(color), 0, VERBS_SUMMARY, false},
+     VERBS_TABLES, false},
+    {"color", 0, OPTION_CHOICE, "WHEN", "use colour", color_words, AT(color), 0, VERBS_TABLES, false},
     {"quiet", 'q', OPTION_FLAG, NULL, "print nothing of zond's own but errors and where the recording is",
      NULL, AT(quiet), 0, VERBS_RECORD, false},
     {"help", 'h', OPTION_FLAG, NULL, "this help", NULL, AT(help), 0, VERBS_ALL, false},
@@ -119,6 +123,16 @@ const struct verb verb_table[] = {
      "zond export --format collapsed app-4242.zond > app.collapsed\n"
      "zond export --format speedscope -o app.speedscope.json app-4242.zond\n",
      verb_export},
+    {"diff", VERB_DIFF, "[options] A.zond B.zond", "what changed between two recordings",
+     "Functions, lines and stacks whose time differs, the largest difference first, and what appeared and\n"
+     "vanished. The two can be of different versions of the program, of Python, and of different machines:\n"
+     "functions are found by their module and name, lines by their distance from the start of the function.\n"
+     "Differences that are no larger than the noise of the samples are counted, not shown.\n",
+     "zond diff before.zond after.zond\n"
+     "zond diff --metric cpu before.zond after.zond\n"
+     "zond diff --shares short-run.zond long-run.zond    runs that did different amounts of work\n"
+     "zond diff --json before.zond after.zond | jq '.functions[] | select(.self.clear)'\n",
+     verb_diff},
     {"doctor", VERB_DOCTOR, "", "what this machine and user allow, and how to allow more",
      "Checks what zond needs to look into other processes, and says how to get what is missing.\n",
      "zond doctor\n", verb_doctor},

@@ -53,8 +53,7 @@ int view_recording(const struct options *o, struct view_source *source)
     return 0;
 }
 
-/* A sentence on stderr for a recording that cannot be shown; returns EXIT_ZOND. */
-static int cannot(const struct options *o, const char *path, int error)
+int view_cannot_read(const struct options *o, const char *path, int error)
 {
     const char *why = strerror(-error);
     if (error == -EINVAL)
@@ -74,7 +73,7 @@ struct rec_reader *view_open(const struct options *o, const char *path, int *fd)
     int rc = *fd < 0 ? -errno : rec_reader_new(*fd, &r);
     if (rc == 0)
         return r;
-    cannot(o, path, rc);
+    view_cannot_read(o, path, rc);
     if (*fd >= 0)
         close(*fd);
     return NULL;
@@ -105,7 +104,7 @@ static int show_filtered(const struct options *o, const char *path, FILE *to, vi
     int rc = profile_new(r, &filter, &p);
     struct report_style style = style_of(o, path, getcwd(here, sizeof(here)), to);
     if (rc)
-        cannot(o, path, rc);
+        view_cannot_read(o, path, rc);
     else if ((rc = o->json ? report_json(to, p, &style) : show(to, p, &style)))
         fprintf(stderr, "zond %s: cannot write: %s\n", o->verb->name, strerror(-rc));
     profile_free(p);
@@ -135,7 +134,7 @@ static uint32_t *pids_of(const struct options *o, const char *path, size_t *coun
             pids[(*count)++] = pid;
     }
     if (!pids)
-        cannot(o, path, rc ? rc : -ENOMEM);
+        view_cannot_read(o, path, rc ? rc : -ENOMEM);
     rec_reader_free(r);
     close(fd);
     return pids;

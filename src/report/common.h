@@ -13,6 +13,13 @@ const char *metric_name(enum metric metric);
  * to show and why. False: there is nothing more to say. */
 bool common_opening(struct term *t, struct profile *p);
 
+/* Only the first of these: nothing for a whole recording. */
+void common_broken(struct term *t, const struct profile *p);
+
+/* "Python 3.11.7", "Pythons: several" or nothing, not cleaned. */
+#define COMMON_PYTHON_MAX 48
+void common_python(char out[static COMMON_PYTHON_MAX], const struct rec_reader *r);
+
 /* The sentences that the sampler attached to losses, one a paragraph; label as of term_paragraph. */
 void common_loss_details(struct term *t, const struct profile *p, const char *label);
 

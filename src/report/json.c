@@ -1,40 +1,15 @@
 /* json: the object of the contract, schema 1. Times in seconds, sizes in bytes. What a recording does not
- * measure is null, never 0. Text that is not UTF-8 gets U+FFFD for each byte that does not fit.
+ * measure is null, never 0.
  */
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
 #include <time.h>
 
-#include "base/buf.h"
-#include "base/utf8.h"
+#include "report/json_text.h"
 #include "report/report.h"
 
 #define SCHEMA 1
-/* No string of a recording is longer, even if each byte of it has to be replaced by three. */
-#define STRING_MAX (4u << 20)
-
-static json_t *text(const char *s, size_t len)
-{
-    struct buf b;
-    buf_init(&b, STRING_MAX);
-    for (size_t i = 0, used; i < len; i += used) {
-        if (utf8_next(s + i, len - i, &used) == UTF8_INVALID)
-            buf_put_str(&b, "\xef\xbf\xbd");
-        else
-            buf_put(&b, s + i, used);
-    }
-    json_t *j = json_stringn_nocheck(b.len ? (char *)b.data : "", b.len);
-    buf_release(&b);
-    return j;
-}
-
-static json_t *string_of(const struct rec_reader *r, uint32_t id)
-{
-    size_t len;
-    const char *s = rec_reader_string(r, id, &len);
-    return text(s, len);
-}
 
 /* A number counted from 1, of which 0 means unknown. */
 static json_t *known(uint32_t n)
@@ -45,18 +20,6 @@ static json_t *known(uint32_t n)
 static json_t *seconds(uint64_t ns)
 {
     return json_real((double)ns / NS_PER_S);
-}
-
-/* The words of a command, each ended by a NUL. */
-static json_t *words(const char *args, size_t len)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < len;) {
-        size_t n = strnlen(args + i, len - i);
-        json_array_append_new(list, text(args + i, n));
-        i += n + 1;
-    }
-    return list;
 }
 
 static json_t *started(const struct rec_header *h)
@@ -81,7 +44,7 @@ static json_t *run_object(const struct profile *p)
     const struct rec_header *h = rec_reader_header(r);
     const struct rec_end *end = rec_reader_end(r);
     uint64_t offset;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "command", words(h->command, h->command_len),
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "command", json_words(h->command, h->command_len),
                      "started", started(h), "wall_s", seconds(profile_elapsed_ns(p)), "cpu_s",
                      seconds(profile_cpu_ns(p)), "exit",
                      exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete",
@@ -94,7 +57,7 @@ static json_t *losses(const struct profile *p)
     const uint32_t *details = profile_loss_details(p, &count);
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, string_of(profile_reader(p), details[i]));
+        json_array_append_new(list, json_text_of(profile_reader(p), details[i]));
     return list;
 }
 
@@ -130,7 +93,7 @@ static json_t *thread_object(const struct rec_reader *r, const struct profile_th
 {
     struct rec_thread thread = rec_reader_thread(r, t->thread);
     return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "tid", (json_int_t)thread.tid, "name",
-                     string_of(r, thread.name), "wall_s", seconds(t->sum.wall), "cpu_s", seconds(t->sum.cpu),
+                     json_text_of(r, thread.name), "wall_s", seconds(t->sum.wall), "cpu_s", seconds(t->sum.cpu),
                      "gil_held_s", seconds(t->sum.gil_held), "gil_wait_s", seconds(t->sum.gil_wait), "gc_s",
                      seconds(t->sum.gc), "blocked_s", seconds(t->sum.blocked));
 }
@@ -149,8 +112,8 @@ static json_t *process_object(const struct profile *p, const struct profile_proc
     }
     return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o}", "pid", (json_int_t)process.pid, "ppid",
                      (json_int_t)process.ppid, "python",
-                     process.python ? string_of(r, process.python) : json_null(), "command",
-                     words(command, len), "exit", exit_object(pp->code, pp->signal), "threads", list);
+                     process.python ? json_text_of(r, process.python) : json_null(), "command",
+                     json_words(command, len), "exit", exit_object(pp->code, pp->signal), "threads", list);
 }
 
 static json_t *processes_array(const struct profile *p)
@@ -173,8 +136,8 @@ static json_t *functions_array(struct profile *p, const struct report_style *sty
     for (size_t i = 0; i < count && (!style->limit || i < style->limit); i++) {
         struct rec_code c = rec_reader_code(r, f[i].code);
         json_array_append_new(
-            list, json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:n}", "name", string_of(r, c.name),
-                            "file", c.file ? string_of(r, c.file) : json_null(), "line", known(c.first_line),
+            list, json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:n}", "name", json_text_of(r, c.name),
+                            "file", c.file ? json_text_of(r, c.file) : json_null(), "line", known(c.first_line),
                             "kind", c.kind < ARRAY_LEN(kinds) ? kinds[c.kind] : "unknown", "self_wall_s",
                             seconds(f[i].self.wall), "total_wall_s", seconds(f[i].total.wall), "self_cpu_s",
                             seconds(f[i].self.cpu), "total_cpu_s", seconds(f[i].total.cpu), "calls"));
@@ -192,8 +155,8 @@ static json_t *lines_array(struct profile *p, const struct report_style *style)
         struct rec_code c = rec_reader_code(r, l[i].code);
         json_array_append_new(
             list, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:b, s:n, s:n, s:n, s:n, s:n}",
-                            "file", c.file ? string_of(r, c.file) : json_null(), "line", known(l[i].line),
-                            "function", string_of(r, c.name), "self_wall_s", seconds(l[i].self.wall),
+                            "file", c.file ? json_text_of(r, c.file) : json_null(), "line", known(l[i].line),
+                            "function", json_text_of(r, c.name), "self_wall_s", seconds(l[i].self.wall),
                             "total_wall_s", seconds(l[i].total.wall), "self_cpu_s", seconds(l[i].self.cpu),
                             "total_cpu_s", seconds(l[i].total.cpu), "hits", "time_s", "exact", 0,
                             "alloc_bytes", "free_bytes", "live_bytes", "peak_bytes", "rss_delta_bytes"));

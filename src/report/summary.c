@@ -22,33 +22,18 @@ static size_t limit_of(const struct report_style *s, size_t usual)
     return s->limit ? s->limit : usual;
 }
 
-/* The Python of the processes, or "several Pythons"; empty when none is known. */
-static const char *python_of(const struct rec_reader *r)
-{
-    uint32_t python = 0;
-    for (uint32_t i = 0; i < rec_reader_process_count(r); i++) {
-        uint32_t id = rec_reader_process(r, i).python;
-        if (id && python && id != python)
-            return "several";
-        if (id)
-            python = id;
-    }
-    return python ? rec_reader_string(r, python, NULL) : "";
-}
-
 static void print_command(struct term *t, const struct profile *p)
 {
     const struct rec_reader *r = profile_reader(p);
     const struct rec_header *h = rec_reader_header(r);
-    const char *version = python_of(r);
+    char version[COMMON_PYTHON_MAX];
     struct buf command, python, fitted;
     buf_init(&command, COMMAND_MAX);
     buf_init(&python, TEXT_MAX);
     buf_init(&fitted, COMMAND_MAX);
     common_command(&command, t, h->command, h->command_len);
-    if (*version)
-        buf_put_str(&python, strcmp(version, "several") ? "Python " : "Pythons: ");
-    text_clean(&python, version, strnlen(version, 32), t->style.unicode);
+    common_python(version, r);
+    text_clean(&python, version, strlen(version), t->style.unicode);
     int right = text_width((char *)python.data, python.len);
     int used = text_fit(&fitted, command.len ? (char *)command.data : "", command.len,
                         t->style.width - right - 2, TEXT_CUT_END, t->style.unicode);
