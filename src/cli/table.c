@@ -38,6 +38,8 @@ const struct option_def option_table[] = {
      AT(output), 0, VERBS_RECORD & ~VERB_EXPORT, true},
     {"output", 'o', OPTION_STRING, "FILE", "write here (default: standard output)", NULL, AT(output), 0,
      VERB_EXPORT, false},
+    {"output", 'o', OPTION_STRING, "FILE", "write the merged recording here", NULL, AT(output), 0, VERB_MERGE,
+     false},
     {"rate", 'r', OPTION_RATE, "HZ", "look so often in a second (default: 1000); max: without a pause", NULL,
      AT(rate_hz), 0, VERBS_RECORD, true},
     {"duration", 'd', OPTION_SECONDS, "SECONDS", "record for so long, then let the program go on", NULL,
@@ -71,6 +73,7 @@ const struct option_def option_table[] = {
     {"color", 0, OPTION_CHOICE, "WHEN", "use colour", color_words, AT(color), 0, VERBS_TABLES, false},
     {"quiet", 'q', OPTION_FLAG, NULL, "print nothing of zond's own but errors and where the recording is",
      NULL, AT(quiet), 0, VERBS_RECORD, false},
+    {"quiet", 'q', OPTION_FLAG, NULL, "say only what could not be merged", NULL, AT(quiet), 0, VERB_MERGE, false},
     {"help", 'h', OPTION_FLAG, NULL, "this help", NULL, AT(help), 0, VERBS_ALL, false},
 };
 const size_t option_count = ARRAY_LEN(option_table);
@@ -133,6 +136,14 @@ const struct verb verb_table[] = {
      "zond diff --shares short-run.zond long-run.zond    runs that did different amounts of work\n"
      "zond diff --json before.zond after.zond | jq '.functions[] | select(.self.clear)'\n",
      verb_diff},
+    {"merge", VERB_MERGE, "FILE... -o OUT", "many recordings into one: the workers of a job",
+     "Each recording is kept apart by its host, rank and process. Their clocks are aligned by the wall time at\n"
+     "which they began. One that is cut or damaged is taken up to there, one that cannot be read is left out;\n"
+     "both are said, also in the views of the merged recording. A merged recording can be merged again.\n",
+     "zond merge worker-*.zond -o job.zond\n"
+     "zond report job.zond                      the job as a whole\n"
+     "zond report --rank 3 job.zond             one of its ranks\n",
+     verb_merge},
     {"doctor", VERB_DOCTOR, "", "what this machine and user allow, and how to allow more",
      "Checks what zond needs to look into other processes, and says how to get what is missing.\n",
      "zond doctor\n", verb_doctor},

@@ -53,16 +53,20 @@ int view_recording(const struct options *o, struct view_source *source)
     return 0;
 }
 
+const char *view_why(int error)
+{
+    if (error == -EINVAL)
+        return "it is not a zond recording";
+    if (error == -ENODATA)
+        return "it ends before its header is whole, so there is nothing in it";
+    if (error == -EPROTONOSUPPORT)
+        return "it was made by a newer zond; update this one";
+    return strerror(-error);
+}
+
 int view_cannot_read(const struct options *o, const char *path, int error)
 {
-    const char *why = strerror(-error);
-    if (error == -EINVAL)
-        why = "it is not a zond recording";
-    else if (error == -ENODATA)
-        why = "it ends before its header is whole, so there is nothing in it";
-    else if (error == -EPROTONOSUPPORT)
-        why = "it was made by a newer zond; update this one";
-    fprintf(stderr, "zond %s: cannot read %s: %s\n", o->verb->name, path, why);
+    fprintf(stderr, "zond %s: cannot read %s: %s\n", o->verb->name, path, view_why(error));
     return EXIT_ZOND;
 }
 
