@@ -268,7 +268,7 @@ static double period_of(const struct profile *p)
     const struct rec_header *h = rec_reader_header(profile_reader(p));
     uint64_t ticks = profile_stats(p)->ticks;
     double asked = (double)h->period_ns / NS_PER_S;
-    double made = ticks ? (double)profile_elapsed_ns(p) / NS_PER_S / (double)ticks : 0;
+    double made = ticks ? (double)profile_recorded_ns(p) / NS_PER_S / (double)ticks : 0;
     return fmax(asked, made);
 }
 

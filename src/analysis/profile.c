@@ -58,8 +58,10 @@ static int on_thread(void *ctx, uint32_t index, const struct rec_thread *thread)
 {
     struct profile *p = ctx;
     saw(p, thread->start_ns);
-    struct profile_thread entry = {
-        .thread = index, .first_ns = thread->start_ns, .last_ns = thread->start_ns};
+    struct profile_thread entry = {.thread = index,
+                                   .first_ns = thread->start_ns,
+                                   .last_ns = thread->start_ns,
+                                   .taken = profile_takes(&p->filter, p->reader, index)};
     buf_put(&p->threads, &entry, sizeof(entry));
     return p->threads.error;
 }
@@ -76,17 +78,21 @@ static int on_exit_of_process(void *ctx, const struct rec_exit *e)
     return 0;
 }
 
-static bool takes_process(const struct profile *p, uint32_t index)
+bool profile_takes_process(const struct profile_filter *f, const struct rec_reader *r, uint32_t process)
 {
-    return !p->filter.pid || rec_reader_process(p->reader, index).pid == p->filter.pid;
+    struct rec_process p = rec_reader_process(r, process);
+    if ((f->pid && p.pid != f->pid) || (f->part && p.part != f->part - 1))
+        return false;
+    if (!f->host && !f->rank)
+        return true;
+    struct rec_header h = rec_reader_part(r, p.part).header;
+    return (!f->host || strcmp(f->host, h.host) == 0) && (!f->rank || f->rank - 1 == h.rank);
 }
 
-static bool takes_thread(const struct profile *p, uint32_t index)
+bool profile_takes(const struct profile_filter *f, const struct rec_reader *r, uint32_t thread)
 {
-    if (!p->filter.pid && !p->filter.tid)
-        return true;
-    struct rec_thread thread = rec_reader_thread(p->reader, index);
-    return (!p->filter.tid || thread.tid == p->filter.tid) && takes_process(p, thread.process);
+    struct rec_thread t = rec_reader_thread(r, thread);
+    return (!f->tid || t.tid == f->tid) && profile_takes_process(f, r, t.process);
 }
 
 static int on_sample(void *ctx, const struct rec_sample *s)
@@ -94,10 +100,10 @@ static int on_sample(void *ctx, const struct rec_sample *s)
     struct profile *p = ctx;
     saw(p, s->end_ns);
     bool task = s->state & REC_TASK;
-    if (task != p->filter.tasks || !takes_thread(p, s->thread))
+    struct profile_thread *thread = &threads_of(p)[s->thread];
+    if (task != p->filter.tasks || !thread->taken)
         return 0;
     struct weights w = weights_of_sample(s);
-    struct profile_thread *thread = &threads_of(p)[s->thread];
     thread->last_ns = max_u64(thread->last_ns, s->end_ns);
     weights_add(&p->sum, &w);
     if (!task) {
@@ -144,14 +150,14 @@ static void keep_taken(struct profile *p)
     size_t n = p->threads.len / sizeof(struct profile_thread);
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
-        if (takes_thread(p, threads_of(p)[i].thread))
+        if (threads_of(p)[i].taken)
             threads_of(p)[kept++] = threads_of(p)[i];
     }
     p->threads.len = kept * sizeof(struct profile_thread);
     n = p->processes.len / sizeof(struct profile_process);
     kept = 0;
     for (size_t i = 0; i < n; i++) {
-        if (takes_process(p, processes_of(p)[i].process))
+        if (profile_takes_process(&p->filter, p->reader, processes_of(p)[i].process))
             processes_of(p)[kept++] = processes_of(p)[i];
     }
     p->processes.len = kept * sizeof(struct profile_process);
@@ -219,6 +225,19 @@ uint64_t profile_elapsed_ns(const struct profile *p)
     return ended > started ? ended - started : 0;
 }
 
+uint64_t profile_recorded_ns(const struct profile *p)
+{
+    uint32_t parts = rec_reader_part_count(p->reader);
+    uint64_t last = rec_reader_header(p->reader)->started_ns + profile_elapsed_ns(p);
+    uint64_t sum = 0;
+    for (uint32_t i = 0; parts > 1 && i < parts; i++) {
+        struct rec_part part = rec_reader_part(p->reader, i);
+        uint64_t ended = part.end.ended_ns ? part.end.ended_ns : last;
+        sum += ended > part.header.started_ns ? ended - part.header.started_ns : 0;
+    }
+    return sum ? sum : profile_elapsed_ns(p);
+}
+
 /* The kernel's figure for a PID covers what it ran before an exec, which is an entry of its own: such an
  * entry counts only if no later one of the same PID has a figure. It also covers the time before an attach,
  * so a recording of an attached process goes by the samples. */
@@ -226,13 +245,14 @@ uint64_t profile_cpu_ns(const struct profile *p)
 {
     if (p->filter.tid)
         return p->sum.cpu;
-    bool attached = rec_reader_header(p->reader)->attached;
     struct map known;
     map_init(&known);
     uint64_t cpu = 0;
     for (size_t i = p->processes.len / sizeof(struct profile_process); i-- > 0;) {
         const struct profile_process *process = &processes_of(p)[i];
-        uint32_t pid = rec_reader_process(p->reader, process->process).pid;
+        struct rec_process entry = rec_reader_process(p->reader, process->process);
+        uint64_t pid = (uint64_t)entry.part << 32 | entry.pid;
+        bool attached = rec_reader_part(p->reader, entry.part).header.attached;
         if (process->cpu_ns && !attached) {
             cpu += process->cpu_ns;
             map_put(&known, pid, 1);

@@ -57,6 +57,8 @@ struct options {
     int limit;          /* rows of a table; 0: the view's default */
     int pid;            /* 0: all */
     int tid;            /* 0: all */
+    int rank;           /* -1: all */
+    const char *host;   /* NULL: all */
     bool json;
     bool quiet;
     bool async;
@@ -73,6 +75,7 @@ struct options {
 enum option_kind {
     OPTION_FLAG,    /* bool: true when given */
     OPTION_INT,     /* int > 0 */
+    OPTION_INDEX,   /* int >= 0 */
     OPTION_SECONDS, /* double > 0 */
     OPTION_RATE,    /* double > 0, or the word "max": 0 */
     OPTION_STRING,  /* const char * */

@@ -57,6 +57,8 @@ const struct option_def option_table[] = {
      AT(metric), 0, VERBS_TABLES | VERB_EXPORT, false},
     {"pid", 0, OPTION_INT, "N", "only this process", NULL, AT(pid), 0, VERBS_VIEW, false},
     {"tid", 0, OPTION_INT, "N", "only this thread", NULL, AT(tid), 0, VERBS_VIEW, false},
+    {"rank", 0, OPTION_INDEX, "N", "only this rank of a job", NULL, AT(rank), 0, VERBS_VIEW, false},
+    {"host", 0, OPTION_STRING, "NAME", "only what this machine recorded", NULL, AT(host), 0, VERBS_VIEW, false},
     {"async", 0, OPTION_FLAG, NULL, "await chains of waiting asyncio tasks, instead of threads (3.14+)", NULL,
      AT(async), 0, VERBS_VIEW | VERB_DIFF, false},
     {"per-process", 0, OPTION_FLAG, NULL, "keep the processes apart instead of summing them", NULL,

@@ -95,10 +95,19 @@ static struct report_style style_of(const struct options *o, const char *path, c
     return style;
 }
 
-/* Shows what one filter lets through. */
-static int show_filtered(const struct options *o, const char *path, FILE *to, view_show *show, uint32_t pid)
+struct profile_filter view_filter(const struct options *o)
 {
-    struct profile_filter filter = {.pid = pid, .tid = (uint32_t)o->tid, .tasks = o->async};
+    return (struct profile_filter){.host = o->host,
+                                   .rank = o->rank < 0 ? 0 : (uint64_t)o->rank + 1,
+                                   .pid = (uint32_t)o->pid,
+                                   .tid = (uint32_t)o->tid,
+                                   .tasks = o->async};
+}
+
+/* Shows what one filter lets through. */
+static int show_filtered(const struct options *o, const char *path, FILE *to, view_show *show,
+                         struct profile_filter filter)
+{
     struct profile *p = NULL;
     char here[PATH_MAX];
     int fd;
@@ -117,45 +126,72 @@ static int show_filtered(const struct options *o, const char *path, FILE *to, vi
     return rc ? EXIT_ZOND : 0;
 }
 
-/* The pids in a recording, each once, in order. The caller frees. NULL after a sentence. */
-static uint32_t *pids_of(const struct options *o, const char *path, size_t *count)
+/* A process: all its entries, of which it has one for each program that it became. */
+struct apart {
+    uint32_t part;
+    uint32_t pid;
+    uint32_t rank;
+};
+
+static int by_part(const void *a, const void *b)
+{
+    const struct apart *x = a;
+    const struct apart *y = b;
+    if (x->part != y->part)
+        return x->part < y->part ? -1 : 1;
+    return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+/* The processes of a recording, each once. The caller frees. NULL after a sentence. */
+static struct apart *processes_of(const struct options *o, const char *path, size_t *count)
 {
     static const struct rec_events none = {0};
+    struct profile_filter filter = view_filter(o);
     int fd;
     struct rec_reader *r = view_open(o, path, &fd);
     if (!r)
         return NULL;
     int rc = rec_reader_run(r, &none, NULL);
     uint32_t all = rec_reader_process_count(r);
-    uint32_t *pids = rc ? NULL : calloc((size_t)all + 1, sizeof(*pids));
+    struct apart *list = rc ? NULL : calloc((size_t)all + 1, sizeof(*list));
+    size_t n = 0;
     *count = 0;
-    for (uint32_t i = 0; pids && i < all; i++) {
-        uint32_t pid = rec_reader_process(r, i).pid;
-        size_t k = 0;
-        while (k < *count && pids[k] != pid)
-            k++;
-        if (k == *count)
-            pids[(*count)++] = pid;
+    for (uint32_t i = 0; list && i < all; i++) {
+        struct rec_process p = rec_reader_process(r, i);
+        if (profile_takes_process(&filter, r, i))
+            list[n++] = (struct apart){p.part, p.pid, rec_reader_part(r, p.part).header.rank};
     }
-    if (!pids)
+    if (list)
+        qsort(list, n, sizeof(*list), by_part);
+    for (size_t i = 0; i < n; i++) {
+        if (!i || by_part(&list[i], &list[i - 1]))
+            list[(*count)++] = list[i];
+    }
+    if (!list)
         view_cannot_read(o, path, rc ? rc : -ENOMEM);
     rec_reader_free(r);
     close(fd);
-    return pids;
+    return list;
 }
 
 static int show_each_process(const struct options *o, const char *path, FILE *to, view_show *show)
 {
     size_t count;
     int status = 0;
-    uint32_t *pids = pids_of(o, path, &count);
-    for (size_t i = 0; pids && i < count && status == 0; i++) {
-        fprintf(to, "%s--- process %u\n", i ? "\n" : "", pids[i]);
-        status = show_filtered(o, path, to, show, pids[i]);
+    struct apart *list = processes_of(o, path, &count);
+    for (size_t i = 0; list && i < count && status == 0; i++) {
+        struct profile_filter filter = view_filter(o);
+        filter.part = list[i].part + 1;
+        filter.pid = list[i].pid;
+        fprintf(to, "%s--- process %u", i ? "\n" : "", list[i].pid);
+        if (list[i].rank != REC_NO_RANK)
+            fprintf(to, ", rank %u", list[i].rank);
+        fputc('\n', to);
+        status = show_filtered(o, path, to, show, filter);
     }
-    if (!pids)
+    if (!list)
         return EXIT_ZOND;
-    free(pids);
+    free(list);
     return status;
 }
 
@@ -163,7 +199,7 @@ int view_file(const struct options *o, const char *path, FILE *to, view_show *sh
 {
     if (o->per_process && !o->json && !o->pid)
         return show_each_process(o, path, to, show);
-    return show_filtered(o, path, to, show, (uint32_t)o->pid);
+    return show_filtered(o, path, to, show, view_filter(o));
 }
 
 int view_main(const struct options *o, view_show *show)

@@ -44,6 +44,22 @@ void common_broken(struct term *t, const struct profile *p)
     say(t, INK_WARN, text);
 }
 
+/* Of a recording that was damaged when it was merged, what is left looks as if it had been cut. */
+void common_broken_parts(const struct rec_reader *r, uint64_t *cut, uint64_t *corrupt)
+{
+    const struct rec_merged *merged = rec_reader_merged(r);
+    uint64_t damaged = merged ? merged->corrupt : 0;
+    *cut = *corrupt = 0;
+    for (uint32_t i = 0; i < rec_reader_part_count(r); i++) {
+        enum rec_break stop = rec_reader_part(r, i).stop;
+        *cut += stop == REC_CUT;
+        *corrupt += stop == REC_CORRUPT;
+    }
+    damaged = min_u64(damaged, *cut);
+    *cut -= damaged;
+    *corrupt += damaged;
+}
+
 static bool has_python(const struct rec_reader *r)
 {
     for (uint32_t i = 0; i < rec_reader_process_count(r); i++) {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "report/common.h"
 #include "report/json_text.h"
 #include "report/report.h"
 
@@ -38,17 +39,33 @@ static json_t *exit_object(int32_t code, int32_t signal)
                      "signal", signal ? json_integer(signal) : json_null());
 }
 
+/* null unless the recording was merged. */
+static json_t *merged_object(const struct rec_reader *r)
+{
+    const struct rec_merged *merged = rec_reader_merged(r);
+    json_int_t parts = rec_reader_part_count(r);
+    uint64_t cut, corrupt;
+    if (rec_reader_header(r)->version != REC_FORMAT_MERGED)
+        return json_null();
+    common_broken_parts(r, &cut, &corrupt);
+    return json_pack("{s:I, s:I, s:I, s:o, s:s}", "recordings", parts, "incomplete", (json_int_t)cut, "damaged",
+                     (json_int_t)corrupt, "left_out",
+                     merged ? json_integer((json_int_t)merged->left_out) : json_null(), "clock",
+                     "aligned by wall time");
+}
+
 static json_t *run_object(const struct profile *p)
 {
     const struct rec_reader *r = profile_reader(p);
     const struct rec_header *h = rec_reader_header(r);
     const struct rec_end *end = rec_reader_end(r);
     uint64_t offset;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "command", json_words(h->command, h->command_len),
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "command", json_words(h->command, h->command_len),
                      "started", started(h), "wall_s", seconds(profile_elapsed_ns(p)), "cpu_s",
                      seconds(profile_cpu_ns(p)), "exit",
                      exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete",
-                     rec_reader_break(r, &offset) == REC_WHOLE, "attached", h->attached);
+                     rec_reader_break(r, &offset) == REC_WHOLE, "attached", h->attached, "merged",
+                     merged_object(r));
 }
 
 static json_t *losses(const struct profile *p)
@@ -71,7 +88,7 @@ static json_t *sampling_object(const struct profile *p)
 {
     const struct rec_header *h = rec_reader_header(profile_reader(p));
     const struct rec_stats *st = profile_stats(p);
-    uint64_t elapsed = profile_elapsed_ns(p);
+    uint64_t elapsed = profile_recorded_ns(p);
     bool measured = st->ticks && elapsed;
     json_t *o = json_pack(
         "{s:o, s:o, s:I, s:{s:n, s:n, s:n}, s:o}", "rate_hz",
@@ -110,7 +127,10 @@ static json_t *process_object(const struct profile *p, const struct profile_proc
         if (rec_reader_thread(r, threads[i].thread).process == pp->process)
             json_array_append_new(list, thread_object(r, &threads[i]));
     }
-    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o}", "pid", (json_int_t)process.pid, "ppid",
+    struct rec_header h = rec_reader_part(r, process.part).header;
+    return json_pack("{s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "host",
+                     *h.host ? json_text(h.host, strlen(h.host)) : json_null(), "rank",
+                     h.rank == REC_NO_RANK ? json_null() : json_integer(h.rank), "pid", (json_int_t)process.pid, "ppid",
                      (json_int_t)process.ppid, "python",
                      process.python ? json_text_of(r, process.python) : json_null(), "command",
                      json_words(command, len), "exit", exit_object(pp->code, pp->signal), "threads", list);
