@@ -1,5 +1,5 @@
-/* profile: see profile.h. Here: what a sample weighs, and the sums by thread, process and recording; fold.c
- * makes the tables of stacks.
+/* profile: see profile.h. Here: the sums by thread and process, and what else a recording says; fold.c makes the
+ * tables of stacks.
  */
 #include "analysis/profile.h"
 
@@ -23,22 +23,6 @@ static struct profile_process *processes_of(const struct profile *p)
 }
 
 /* Events ---------------------------------------------------------------------------------------------- */
-
-static struct weights weights_of_sample(const struct rec_sample *s)
-{
-    struct weights w = {.wall = s->wall_ns, .cpu = s->cpu_ns, .samples = s->count, .stretches = 1};
-    if (s->state & REC_GIL_HELD)
-        w.gil_held = s->wall_ns;
-    if (s->state & REC_GIL_WAIT)
-        w.gil_wait = s->wall_ns;
-    if (s->state & REC_IN_GC)
-        w.gc = s->wall_ns;
-    else if (s->state & REC_IN_C)
-        w.in_c = s->cpu_ns;
-    if (!(s->state & (REC_GIL_WAIT | REC_ON_CPU)) && s->wall_ns > s->cpu_ns)
-        w.blocked = s->wall_ns - s->cpu_ns;
-    return w;
-}
 
 static void saw(struct profile *p, uint64_t time_ns)
 {
@@ -103,13 +87,10 @@ static int on_sample(void *ctx, const struct rec_sample *s)
     struct profile_thread *thread = &threads_of(p)[s->thread];
     if (task != p->filter.tasks || !thread->taken)
         return 0;
-    struct weights w = weights_of_sample(s);
+    struct node_weights w = fold_weigh(s);
     thread->last_ns = max_u64(thread->last_ns, s->end_ns);
-    weights_add(&p->sum, &w);
-    if (!task) {
-        weights_add(&thread->sum, &w);
-        weights_add(&processes_of(p)[rec_reader_thread(p->reader, s->thread).process].sum, &w);
-    }
+    if (!task)
+        weights_add_node(&thread->sum, &w);
     return fold_add(&p->fold, s->stack, &w);
 }
 
@@ -139,10 +120,19 @@ static int on_stats(void *ctx, const struct rec_stats *s)
 static int on_epoch(void *ctx)
 {
     struct profile *p = ctx;
-    return fold_epoch(&p->fold, p->reader);
+    return fold_epoch(&p->fold);
 }
 
 /* Life ------------------------------------------------------------------------------------------------ */
+
+static void sum_processes(struct profile *p)
+{
+    size_t n = p->threads.len / sizeof(struct profile_thread);
+    for (size_t i = 0; i < n; i++) {
+        const struct profile_thread *t = &threads_of(p)[i];
+        weights_add(&processes_of(p)[rec_reader_thread(p->reader, t->thread).process].sum, &t->sum);
+    }
+}
 
 /* Drops what the filter does not take. */
 static void keep_taken(struct profile *p)
@@ -180,13 +170,14 @@ int profile_new(struct rec_reader *r, const struct profile_filter *filter, struc
     buf_init(&p->details, SIZE_MAX);
     buf_init(&p->threads, SIZE_MAX);
     buf_init(&p->processes, SIZE_MAX);
-    int err = fold_init(&p->fold);
+    int err = fold_init(&p->fold, r, p->filter.without);
     if (!err)
         err = rec_reader_run(r, &events, p);
     if (err) {
         profile_free(p);
         return err;
     }
+    sum_processes(p);
     keep_taken(p);
     *out = p;
     return 0;
@@ -214,7 +205,7 @@ const struct rec_reader *profile_reader(const struct profile *p)
 
 const struct weights *profile_sum(const struct profile *p)
 {
-    return &p->sum;
+    return &p->fold.sum;
 }
 
 uint64_t profile_elapsed_ns(const struct profile *p)
@@ -244,7 +235,7 @@ uint64_t profile_recorded_ns(const struct profile *p)
 uint64_t profile_cpu_ns(const struct profile *p)
 {
     if (p->filter.tid)
-        return p->sum.cpu;
+        return p->fold.sum.cpu;
     struct map known;
     map_init(&known);
     uint64_t cpu = 0;

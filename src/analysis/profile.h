@@ -73,6 +73,11 @@ struct profile_node {
     struct weights self;
 };
 
+enum profile_without {
+    PROFILE_WITHOUT_STACKS = 1, /* profile_nodes: only the root */
+    PROFILE_WITHOUT_CALLS = 2,  /* profile_callers, profile_callees: none */
+};
+
 /* Which samples to take. NULL pointers and 0 mean all. host, rank and part are of recordings that were merged:
  * a recording that was not is one part. */
 struct profile_filter {
@@ -81,6 +86,7 @@ struct profile_filter {
     uint64_t rank;    /* only of this rank: 1 + its number */
     uint32_t pid; /* only this process; 0 = all */
     uint32_t tid; /* only this thread; 0 = all */
+    unsigned without; /* of enum profile_without: tables that nobody will ask for, which saves their time */
     bool tasks;   /* take the await chains of waiting asyncio tasks (REC_TASK) instead of threads' stacks */
 };
 

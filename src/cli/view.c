@@ -111,6 +111,8 @@ static int show_filtered(const struct options *o, const char *path, FILE *to, vi
     struct profile *p = NULL;
     char here[PATH_MAX];
     int fd;
+    bool calls = show == report_calls && !o->json;
+    filter.without = PROFILE_WITHOUT_STACKS | (calls ? 0 : PROFILE_WITHOUT_CALLS);
     struct rec_reader *r = view_open(o, path, &fd);
     if (!r)
         return EXIT_ZOND;

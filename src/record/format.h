@@ -76,7 +76,6 @@ static inline uint64_t rec_units(uint64_t since_start_ns, uint64_t unit_ns)
 #define REC_MAX_STRING_BYTES (32u << 20) /* with a NUL byte after each */
 #define REC_MAX_CODES (3u << 17)
 #define REC_MAX_FRAMES (3u << 18)
-#define REC_MAX_NODES (3u << 18) /* in one epoch */
 #define REC_MAX_PROCESSES (1u << 20)
 /* Of the headers of all parts. */
 #define REC_MAX_HEADER_STRINGS (256u << 20)

@@ -46,6 +46,9 @@ struct rec_node {
 
 #define REC_NO_STACK 0u
 
+/* Nodes in one epoch, with node 0: a limit of the format, as those of record/format.h. */
+#define REC_MAX_NODES (3u << 18)
+
 /* State of a sample: bits that can hold at once. None set, with cpu_ns 0: it waited. */
 enum rec_state {
     REC_ON_CPU = 1 << 0,   /* ran on a CPU for at least half of the sample's time */

@@ -284,6 +284,11 @@ struct rec_node rec_reader_node(const struct rec_reader *r, uint32_t id)
     return id < rec_reader_node_count(r) ? nodes[id] : (struct rec_node){0};
 }
 
+const struct rec_node *rec_reader_nodes(const struct rec_reader *r)
+{
+    return (const struct rec_node *)r->nodes.data;
+}
+
 uint32_t rec_reader_string_count(const struct rec_reader *r)
 {
     return reader_count(&r->string_ends, sizeof(uint32_t));

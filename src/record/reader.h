@@ -60,6 +60,8 @@ const char *rec_reader_string(const struct rec_reader *r, uint32_t id, size_t *l
 struct rec_code rec_reader_code(const struct rec_reader *r, uint32_t id);
 struct rec_frame rec_reader_frame(const struct rec_reader *r, uint32_t id);
 struct rec_node rec_reader_node(const struct rec_reader *r, uint32_t id);
+/* All nodes; valid until the next sample is read. */
+const struct rec_node *rec_reader_nodes(const struct rec_reader *r);
 /* How many strings there are, with the empty one. */
 uint32_t rec_reader_string_count(const struct rec_reader *r);
 uint32_t rec_reader_node_count(const struct rec_reader *r);
