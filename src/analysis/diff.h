@@ -41,7 +41,8 @@ struct diff {
     double whole[DIFF_SIDES]; /* seconds of the metric, over all threads */
 };
 
-/* shares: compare shares of the whole instead of seconds. The profiles stay the caller's and outlive the diff.
+/* shares: compare shares of the whole instead of seconds. The profiles stay the caller's and outlive the diff;
+ * of their stacks only the functions are looked at (PROFILE_WITHOUT_STACK_LINES).
  * 0 or -ENOMEM. */
 int diff_new(struct profile *a, struct profile *b, enum metric metric, bool shares, struct diff **out);
 void diff_free(struct diff *d);

@@ -14,7 +14,7 @@
 
 #include "record/reader.h"
 
-#define LINE_SIZE sizeof(struct node_weights)
+#define CAP_FIRST 1024
 
 static const struct rec_node *nodes_of(const struct fold *f)
 {
@@ -33,18 +33,12 @@ int fold_init(struct fold *f, const struct rec_reader *r, unsigned without)
     tally_init(&f->functions);
     tally_init(&f->lines);
     tally_init(&f->calls);
-    /* The kernel gives such memory page by page as it is touched. */
-    f->nodes_memory = calloc(REC_MAX_NODES + 1, sizeof(*f->nodes));
-    f->links = calloc(REC_MAX_NODES, sizeof(*f->links));
-    if (!f->nodes_memory || !f->links)
-        return -ENOMEM;
-    f->nodes = (struct node_weights *)(((uintptr_t)f->nodes_memory + LINE_SIZE - 1) & ~(LINE_SIZE - 1));
     return trie_init(&f->trie);
 }
 
 void fold_release(struct fold *f)
 {
-    free(f->nodes_memory);
+    free(f->nodes);
     free(f->links);
     buf_release(&f->places);
     tally_release(&f->functions);
@@ -102,8 +96,36 @@ void weights_add_node(struct weights *to, const struct node_weights *w)
     add_to_weights(to, w);
 }
 
+/* Makes room for node, which is below REC_MAX_NODES. */
+static int grow(struct fold *f, uint32_t node)
+{
+    uint32_t cap = f->cap ? f->cap : CAP_FIRST;
+    while (cap <= node)
+        cap *= 2;
+    struct node_weights *nodes = aligned_alloc(sizeof(*nodes), cap * sizeof(*nodes));
+    struct fold_link *links = realloc(f->links, cap * sizeof(*links));
+    f->links = links ? links : f->links;
+    if (!nodes || !links) {
+        free(nodes);
+        return -ENOMEM;
+    }
+    if (f->cap)
+        memcpy(nodes, f->nodes, f->cap * sizeof(*nodes));
+    memset(nodes + f->cap, 0, (cap - f->cap) * sizeof(*nodes));
+    memset(links + f->cap, 0, (cap - f->cap) * sizeof(*links));
+    free(f->nodes);
+    f->nodes = nodes;
+    f->cap = cap;
+    return 0;
+}
+
 int fold_add(struct fold *f, uint32_t node, const struct node_weights *w)
 {
+    if (node >= f->cap) {
+        int err = grow(f, node);
+        if (err)
+            return err;
+    }
     f->pending += w->samples;
     if (f->pending > UINT32_MAX - 1) {
         int err = fold_epoch(f);
@@ -168,6 +190,7 @@ static void add_selves(struct fold *f)
 static int add_stacks(struct fold *f)
 {
     const struct rec_node *nodes = nodes_of(f);
+    bool by_function = f->without & PROFILE_WITHOUT_STACK_LINES;
     uint32_t *global = calloc(f->count, sizeof(*global));
     uint8_t *weighs = calloc(f->count, 1);
     uint8_t *cut = calloc(f->count, 1);
@@ -185,7 +208,8 @@ static int add_stacks(struct fold *f)
         global[id] = global[parent];
         cut[id] = cut[parent];
         if (!cut[id]) {
-            err = trie_child(&f->trie, global[parent], nodes[id].frame, &global[id]);
+            uint32_t what = by_function ? place_of(f, &nodes[id])->function : nodes[id].frame;
+            err = trie_child(&f->trie, global[parent], what, nodes[id].frame, &global[id]);
             cut[id] = global[id] == global[parent];
         }
         if (f->nodes[id].stretches)

@@ -32,17 +32,16 @@ struct fold_link {
     uint32_t call;
 };
 
-/* Invariants: `nodes` has a weight for each node that an epoch can have, aligned to its size and zero when the
- * epoch begins; count is beyond the largest that a sample named. links are zero in between folds. Both are as
- * large in memory as the largest epoch so far made them, since nothing else is ever touched. pending: looks in
- * nodes. places holds a frame_place for each frame up to the newest at the last fold. The keys: functions 0 and
- * code; lines code and line; calls caller's and callee's code. */
+/* Invariants: `nodes` and `links` have an entry for each of `cap` nodes, those of nodes aligned to their size, all
+ * zero in between epochs; count is beyond the largest that a sample named. pending: looks in nodes. places holds a
+ * frame_place for each frame up to the newest at the last fold. The keys: functions 0 and code; lines code and
+ * line; calls caller's and callee's code. */
 struct fold {
     const struct rec_reader *reader;
     unsigned without; /* enum profile_without */
-    void *nodes_memory;
     struct node_weights *nodes;
     struct fold_link *links;
+    uint32_t cap;
     uint32_t count;
     uint64_t pending;
     struct buf places; /* struct frame_place, by the reader's frame */

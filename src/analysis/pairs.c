@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "analysis/files.h"
-#include "analysis/views.h"
 
 /* A function of one side. key: what it is called in both. Several codes can be one (a file that is reached by
  * two paths). */
@@ -62,26 +61,33 @@ static bool knows_qualified_names(const struct rec_reader *r)
     return true;
 }
 
-/* owner[code]: the only function that calls a comprehension, PAIR_NONE for all else. */
-static void find_owners(const struct profile *p, const struct rec_reader *r, uint32_t *owner)
+/* owner[code]: the only function that calls a comprehension, PAIR_NONE for all else. 0 or -ENOMEM. */
+static int find_owners(const struct profile *p, uint32_t *owner)
 {
-    const struct tally_table *calls = &p->fold.calls;
+    const struct rec_reader *r = profile_reader(p);
     uint32_t codes = rec_reader_code_count(r);
+    size_t count;
+    const struct profile_node *nodes = profile_nodes(p, &count);
     uint8_t *comprehension = calloc((size_t)codes + 1, 1);
-    for (uint32_t i = 0; i < codes; i++)
+    if (!comprehension)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < codes; i++) {
         owner[i] = PAIR_NONE;
-    for (uint32_t i = 0; comprehension && i < codes; i++)
         comprehension[i] = is_inlined(r, i);
-    for (uint32_t i = 0; comprehension && i < calls->count; i++) {
-        uint32_t caller = (uint32_t)(tally_at(calls, i)->key >> 32);
-        uint32_t callee = (uint32_t)tally_at(calls, i)->key;
-        if (comprehension[callee] && caller != callee)
+    }
+    for (size_t i = 1; i < count; i++) {
+        uint32_t callee = rec_reader_frame(r, nodes[i].frame).code;
+        if (!comprehension[callee] || !nodes[i].parent)
+            continue;
+        uint32_t caller = rec_reader_frame(r, nodes[nodes[i].parent].frame).code;
+        if (caller != callee)
             owner[callee] = owner[callee] == PAIR_NONE || owner[callee] == caller ? caller : callee;
     }
     /* Its own owner: called by several. */
     for (uint32_t i = 0; i < codes; i++)
         owner[i] = owner[i] == i ? PAIR_NONE : owner[i];
     free(comprehension);
+    return 0;
 }
 
 /* The function that a comprehension, maybe in another one, stands in. */
@@ -259,10 +265,8 @@ int pairs_init(struct pairs *p, struct profile *const profiles[PAIR_SIDES])
     for (int i = 0; !err && i < 2; i++) {
         const struct rec_reader *r = profile_reader(profiles[i]);
         err = init_side(p, i, rec_reader_code_count(r), &owner[i]);
-        if (err)
-            break;
-        find_owners(profiles[i], r, owner[i]);
-        err = collect(&s[i], &keys, profiles[i], files.of_file[i], owner[i], qualified);
+        err = err ? err : find_owners(profiles[i], owner[i]);
+        err = err ? err : collect(&s[i], &keys, profiles[i], files.of_file[i], owner[i], qualified);
     }
     p->all = err ? NULL : calloc(s[0].count + s[1].count + 1, sizeof(*p->all));
     err = !err && !p->all ? -ENOMEM : err;

@@ -76,6 +76,7 @@ struct profile_node {
 enum profile_without {
     PROFILE_WITHOUT_STACKS = 1, /* profile_nodes: only the root */
     PROFILE_WITHOUT_CALLS = 2,  /* profile_callers, profile_callees: none */
+    PROFILE_WITHOUT_STACK_LINES = 4, /* profile_nodes: stacks of functions, each by any of its frames */
 };
 
 /* Which samples to take. NULL pointers and 0 mean all. host, rank and part are of recordings that were merged:

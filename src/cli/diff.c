@@ -75,7 +75,8 @@ int verb_diff(const struct options *o)
     int rc = 0;
     for (int i = 0; !rc && i < DIFF_SIDES; i++) {
         sides[i].path = o->words[i];
-        sides[i].filter = (struct profile_filter){.tasks = o->async};
+        sides[i].filter = (struct profile_filter){
+            .tasks = o->async, .without = PROFILE_WITHOUT_CALLS | PROFILE_WITHOUT_STACK_LINES};
         sides[i].reader = view_open(o, sides[i].path, &sides[i].fd);
         rc = sides[i].reader ? 0 : EXIT_ZOND;
     }

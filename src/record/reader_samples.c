@@ -1,5 +1,5 @@
 /* The reader's samples: the columns of a chunk, decoded in step. This is where the time of a report goes, so
- * a varint of one byte, the usual case, is read in place.
+ * varints of one or two bytes, nearly all, are read in place.
  */
 #include <errno.h>
 
@@ -7,7 +7,13 @@
 
 static inline uint64_t number(struct cursor *c)
 {
-    return c->at < c->end && *c->at < 0x80 ? *c->at++ : cursor_varint(c);
+    if (c->at < c->end && *c->at < 0x80)
+        return *c->at++;
+    if (c->end - c->at >= 2 && c->at[1] < 0x80) {
+        c->at += 2;
+        return (c->at[-2] & 0x7fu) | (uint64_t)c->at[-1] << 7;
+    }
+    return cursor_varint(c);
 }
 
 static inline uint64_t difference(struct cursor *c)
@@ -110,7 +116,8 @@ static int take_sample(struct rec_reader *r, struct cursor *sections, uint64_t *
     uint64_t thread = *last + difference(&sections[REC_COL_THREAD]);
     uint64_t count = number(&sections[REC_COL_COUNT]);
     uint64_t syscall = number(&sections[REC_COL_SYSCALL]);
-    s->state = cursor_u8(&sections[REC_COL_STATE]);
+    struct cursor *state = &sections[REC_COL_STATE];
+    s->state = state->at < state->end ? *state->at++ : cursor_u8(state);
     if (thread >= rec_reader_thread_count(r) - r->first_thread || count > UINT32_MAX ||
         syscall > REC_NO_SYSCALL)
         return -EBADMSG;
