@@ -1,11 +1,11 @@
 /* diff: see diff.h.
  *
- * Noise. A stretch of a thread's life begins and ends at looks, a period apart, so that its length is known to
- * about a period. The looks within it follow from each other: they are one observation, not many. The stretches
- * of a function are taken as independent, so that the error of its time is a period times the root of their
- * number; of code whose visits are far shorter than a period this is what counting looks by chance gives. A
- * difference is clear beyond NOISE_SIGMAS of that, and beyond RUNS_DIFFER of the larger value: two runs of the
- * same program differ for reasons that no sample tells.
+ * Noise. A stretch of a thread's life begins and ends at looks, a period apart, so that its length is known
+ * to about a period. The looks within it follow from each other: they are one observation, not many. The
+ * stretches of a function are taken as independent, so that the error of its time is a period times the root
+ * of their number; of code whose visits are far shorter than a period this is what counting looks by chance
+ * gives. A difference is clear beyond NOISE_SIGMAS of that, and beyond RUNS_DIFFER of the larger value: two
+ * runs of the same program differ for reasons that no sample tells.
  */
 #include "analysis/diff.h"
 

@@ -19,8 +19,8 @@ struct diff_change {
     bool clear;
 };
 
-/* Something seen in at least one recording. code, line: of it there, DIFF_NONE and 0 where it was not seen; of
- * a stack they are those of its innermost function. */
+/* Something seen in at least one recording. code, line: of it there, DIFF_NONE and 0 where it was not seen;
+ * of a stack they are those of its innermost function. */
 struct diff_row {
     uint32_t code[DIFF_SIDES];
     uint32_t line[DIFF_SIDES];
@@ -41,9 +41,8 @@ struct diff {
     double whole[DIFF_SIDES]; /* seconds of the metric, over all threads */
 };
 
-/* shares: compare shares of the whole instead of seconds. The profiles stay the caller's and outlive the diff;
- * of their stacks only the functions are looked at (PROFILE_WITHOUT_STACK_LINES).
- * 0 or -ENOMEM. */
+/* shares: compare shares of the whole instead of seconds. The profiles stay the caller's and outlive the
+ * diff; of their stacks only the functions are looked at (PROFILE_WITHOUT_STACK_LINES). 0 or -ENOMEM. */
 int diff_new(struct profile *a, struct profile *b, enum metric metric, bool shares, struct diff **out);
 void diff_free(struct diff *d);
 

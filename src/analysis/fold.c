@@ -1,10 +1,11 @@
 /* fold: see fold.h.
  *
- * A deep recursion makes 10^5 nodes on one path, so nothing here walks a stack from a sample. Three passes over
- * the nodes, each linear: own weights to the tables; from callees to callers (a caller's id is smaller), which
- * sums subtrees and lists children; and one walk over the trie, which enters and leaves each node once and adds
- * each subtree to a function's total where the function is outermost. No recursion in C is as deep as the one in
- * Python. The time goes into cache lines, so a node has one for its weights and a fifth of one for its links.
+ * A deep recursion makes 10^5 nodes on one path, so nothing here walks a stack from a sample. Three passes
+ * over the nodes, each linear: own weights to the tables; from callees to callers (a caller's id is smaller),
+ * which sums subtrees and lists children; and one walk over the trie, which enters and leaves each node once
+ * and adds each subtree to a function's total where the function is outermost. No recursion in C is as deep
+ * as the one in Python. The time goes into cache lines, so a node has one for its weights and a fifth of one
+ * for its links.
  */
 #include "analysis/fold.h"
 

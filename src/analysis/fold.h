@@ -11,8 +11,8 @@ struct frame_place {
     uint32_t line;
 };
 
-/* The weights of a node, in the one cache line that an hour's samples touch at random. Its counters are narrow:
- * an epoch is folded before they could overflow. */
+/* The weights of a node, in the one cache line that an hour's samples touch at random. Its counters are
+ * narrow: an epoch is folded before they could overflow. */
 struct node_weights {
     uint64_t wall;
     uint64_t cpu;
@@ -32,10 +32,10 @@ struct fold_link {
     uint32_t call;
 };
 
-/* Invariants: `nodes` and `links` have an entry for each of `cap` nodes, those of nodes aligned to their size, all
- * zero in between epochs; count is beyond the largest that a sample named. pending: looks in nodes. places holds a
- * frame_place for each frame up to the newest at the last fold. The keys: functions 0 and code; lines code and
- * line; calls caller's and callee's code. */
+/* Invariants: `nodes` and `links` have an entry for each of `cap` nodes, those of nodes aligned to their
+ * size, all zero in between epochs; count is beyond the largest that a sample named. pending: looks in nodes.
+ * places holds a frame_place for each frame up to the newest at the last fold. The keys: functions 0 and
+ * code; lines code and line; calls caller's and callee's code. */
 struct fold {
     const struct rec_reader *reader;
     unsigned without; /* enum profile_without */

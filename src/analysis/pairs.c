@@ -216,8 +216,8 @@ static void pair_all(struct pairs *p, const struct subjects s[2])
     while (a < s[0].count || b < s[1].count) {
         bool has_a = a < s[0].count;
         bool has_b = b < s[1].count;
-        uint32_t key = has_a && (!has_b || s[0].all[a].key < s[1].all[b].key) ? s[0].all[a].key
-                                                                              : s[1].all[b].key;
+        uint32_t key =
+            has_a && (!has_b || s[0].all[a].key < s[1].all[b].key) ? s[0].all[a].key : s[1].all[b].key;
         size_t a_end = end_of_key(&s[0], a, key);
         size_t b_end = end_of_key(&s[1], b, key);
         pair_key(p, s, a, a_end, b, b_end);

@@ -9,7 +9,8 @@
 #define PAIR_NONE UINT32_MAX
 #define PAIR_SIDES 2
 
-/* A function as it is in either recording; code PAIR_NONE: it was not seen there. first_line: of that code. */
+/* A function as it is in either recording; code PAIR_NONE: it was not seen there. first_line: of that code.
+ */
 struct pair {
     uint32_t code[PAIR_SIDES];
     uint32_t first_line[PAIR_SIDES];

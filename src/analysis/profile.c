@@ -1,5 +1,5 @@
-/* profile: see profile.h. Here: the sums by thread and process, and what else a recording says; fold.c makes the
- * tables of stacks.
+/* profile: see profile.h. Here: the sums by thread and process, and what else a recording says; fold.c makes
+ * the tables of stacks.
  */
 #include "analysis/profile.h"
 

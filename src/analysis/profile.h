@@ -24,8 +24,8 @@ struct weights {
     uint64_t gil_held;
     uint64_t gil_wait;
     uint64_t gc;
-    uint64_t in_c;    /* CPU time in functions written in C, GC not counted */
-    uint64_t blocked; /* wall time neither on a CPU nor waiting for the GIL */
+    uint64_t in_c;      /* CPU time in functions written in C, GC not counted */
+    uint64_t blocked;   /* wall time neither on a CPU nor waiting for the GIL */
     uint64_t samples;   /* looks */
     uint64_t stretches; /* samples of the recording: looks in a row with one stack and state are one */
 };
@@ -74,21 +74,21 @@ struct profile_node {
 };
 
 enum profile_without {
-    PROFILE_WITHOUT_STACKS = 1, /* profile_nodes: only the root */
-    PROFILE_WITHOUT_CALLS = 2,  /* profile_callers, profile_callees: none */
+    PROFILE_WITHOUT_STACKS = 1,      /* profile_nodes: only the root */
+    PROFILE_WITHOUT_CALLS = 2,       /* profile_callers, profile_callees: none */
     PROFILE_WITHOUT_STACK_LINES = 4, /* profile_nodes: stacks of functions, each by any of its frames */
 };
 
-/* Which samples to take. NULL pointers and 0 mean all. host, rank and part are of recordings that were merged:
- * a recording that was not is one part. */
+/* Which samples to take. NULL pointers and 0 mean all. host, rank and part are of recordings that were
+ * merged: a recording that was not is one part. */
 struct profile_filter {
     uint32_t part;    /* only of this part: 1 + its index */
     const char *host; /* only recorded on this machine */
     uint64_t rank;    /* only of this rank: 1 + its number */
-    uint32_t pid; /* only this process; 0 = all */
-    uint32_t tid; /* only this thread; 0 = all */
+    uint32_t pid;     /* only this process; 0 = all */
+    uint32_t tid;     /* only this thread; 0 = all */
     unsigned without; /* of enum profile_without: tables that nobody will ask for, which saves their time */
-    bool tasks;   /* take the await chains of waiting asyncio tasks (REC_TASK) instead of threads' stacks */
+    bool tasks; /* take the await chains of waiting asyncio tasks (REC_TASK) instead of threads' stacks */
 };
 
 /* Whether the samples of a thread are taken, as far as it is the thread that decides. */

@@ -21,8 +21,8 @@ struct trie {
 int trie_init(struct trie *t);
 void trie_release(struct trie *t);
 
-/* The node that `what` (the frame, or its function) makes of `parent`, made with `frame` if it is new; `parent`
- * itself once there are TRIE_MAX nodes. */
+/* The node that `what` (the frame, or its function) makes of `parent`, made with `frame` if it is new;
+ * `parent` itself once there are TRIE_MAX nodes. */
 int trie_child(struct trie *t, uint32_t parent, uint32_t what, uint32_t frame, uint32_t *node);
 
 static inline struct profile_node *trie_at(const struct trie *t, uint32_t node)

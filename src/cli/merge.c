@@ -35,10 +35,12 @@ static int open_output(const struct options *o)
     int fd = open(o->output, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
     const char *input = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? is_input(o, &st) : NULL;
     if (input) {
-        fprintf(stderr, "zond merge: %s is to be merged, and is the output; choose another one with -o FILE\n",
+        fprintf(stderr,
+                "zond merge: %s is to be merged, and is the output; choose another one with -o FILE\n",
                 input);
     } else if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
-        fprintf(stderr, "zond merge: another zond is writing %s; choose another name with -o FILE\n", o->output);
+        fprintf(stderr, "zond merge: another zond is writing %s; choose another name with -o FILE\n",
+                o->output);
     } else if (fd < 0 || (ftruncate(fd, 0) < 0 && errno != EINVAL)) {
         fprintf(stderr, "zond merge: cannot write %s: %s\n", o->output, strerror(errno));
     } else {

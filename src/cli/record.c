@@ -126,7 +126,8 @@ static uint64_t period_of(const struct options *o)
     return o->rate_hz > 0 ? (uint64_t)((double)NS_PER_S / o->rate_hz) : 0;
 }
 
-/* Begins the recording in place of what was in the output. Takes fd. attached: the process, or 0 for our own. */
+/* Begins the recording in place of what was in the output. Takes fd. attached: the process, or 0 for our own.
+ */
 static int begin_output(struct session *s, int fd, pid_t attached)
 {
     /* A pipe or device cannot be cut, and need not be. */

@@ -58,7 +58,8 @@ const struct option_def option_table[] = {
     {"pid", 0, OPTION_INT, "N", "only this process", NULL, AT(pid), 0, VERBS_VIEW, false},
     {"tid", 0, OPTION_INT, "N", "only this thread", NULL, AT(tid), 0, VERBS_VIEW, false},
     {"rank", 0, OPTION_INDEX, "N", "only this rank of a job", NULL, AT(rank), 0, VERBS_VIEW, false},
-    {"host", 0, OPTION_STRING, "NAME", "only what this machine recorded", NULL, AT(host), 0, VERBS_VIEW, false},
+    {"host", 0, OPTION_STRING, "NAME", "only what this machine recorded", NULL, AT(host), 0, VERBS_VIEW,
+     false},
     {"async", 0, OPTION_FLAG, NULL, "await chains of waiting asyncio tasks, instead of threads (3.14+)", NULL,
      AT(async), 0, VERBS_VIEW | VERB_DIFF, false},
     {"per-process", 0, OPTION_FLAG, NULL, "keep the processes apart instead of summing them", NULL,
@@ -75,7 +76,8 @@ const struct option_def option_table[] = {
     {"color", 0, OPTION_CHOICE, "WHEN", "use colour", color_words, AT(color), 0, VERBS_TABLES, false},
     {"quiet", 'q', OPTION_FLAG, NULL, "print nothing of zond's own but errors and where the recording is",
      NULL, AT(quiet), 0, VERBS_RECORD, false},
-    {"quiet", 'q', OPTION_FLAG, NULL, "say only what could not be merged", NULL, AT(quiet), 0, VERB_MERGE, false},
+    {"quiet", 'q', OPTION_FLAG, NULL, "say only what could not be merged", NULL, AT(quiet), 0, VERB_MERGE,
+     false},
     {"help", 'h', OPTION_FLAG, NULL, "this help", NULL, AT(help), 0, VERBS_ALL, false},
 };
 const size_t option_count = ARRAY_LEN(option_table);
@@ -139,8 +141,10 @@ const struct verb verb_table[] = {
      "zond diff --json before.zond after.zond | jq '.functions[] | select(.self.clear)'\n",
      verb_diff},
     {"merge", VERB_MERGE, "FILE... -o OUT", "many recordings into one: the workers of a job",
-     "Each recording is kept apart by its host, rank and process. Their clocks are aligned by the wall time at\n"
-     "which they began. One that is cut or damaged is taken up to there, one that cannot be read is left out;\n"
+     "Each recording is kept apart by its host, rank and process. Their clocks are aligned by the wall time "
+     "at\n"
+     "which they began. One that is cut or damaged is taken up to there, one that cannot be read is left "
+     "out;\n"
      "both are said, also in the views of the merged recording. A merged recording can be merged again.\n",
      "zond merge worker-*.zond -o job.zond\n"
      "zond report job.zond                      the job as a whole\n"

@@ -8,8 +8,8 @@
 
 #define RANK_NONE UINT32_MAX
 
-/* The rank of process pid, or of the calling one for 0; RANK_NONE if its environment has none, or is not ours to
- * read. */
+/* The rank of process pid, or of the calling one for 0; RANK_NONE if its environment has none, or is not ours
+ * to read. */
 uint32_t rank_of(pid_t pid);
 
 #endif

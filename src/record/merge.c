@@ -1,5 +1,6 @@
-/* merge: see merge.h. Knows blocks and headers, not what is in chunks: two recordings that are read as one share
- * tables only in the reader (reader_parts.c). An input that is a merged recording itself gives its parts.
+/* merge: see merge.h. Knows blocks and headers, not what is in chunks: two recordings that are read as one
+ * share tables only in the reader (reader_parts.c). An input that is a merged recording itself gives its
+ * parts.
  */
 #include "record/merge.h"
 
@@ -33,8 +34,8 @@ struct merge {
     int out;
 };
 
-/* One input at work: bytes from `at` to `end` of the buffer are read but not looked at; those before `at` from
- * `from` on are whole blocks, to be written. */
+/* One input at work: bytes from `at` to `end` of the buffer are read but not looked at; those before `at`
+ * from `from` on are whole blocks, to be written. */
 struct intake {
     struct merge *merge;
     struct merge_input *input;
@@ -180,8 +181,8 @@ static int drain(struct intake *in)
     return err;
 }
 
-/* At least n bytes behind `at`; -ENODATA when the file has no more. Errors of the input are negative, those of
- * the output positive. */
+/* At least n bytes behind `at`; -ENODATA when the file has no more. Errors of the input are negative, those
+ * of the output positive. */
 static int need(struct intake *in, size_t n)
 {
     while (in->end - in->at < n) {

@@ -8,8 +8,9 @@
 
 #include "record/model.h"
 
-/* One file to merge; path is the caller's. After the merge: error is a negative errno as of rec_reader_new when
- * nothing could be taken of it; else stop tells how far it was taken, offset where its first bad block is. */
+/* One file to merge; path is the caller's. After the merge: error is a negative errno as of rec_reader_new
+ * when nothing could be taken of it; else stop tells how far it was taken, offset where its first bad block
+ * is. */
 struct merge_input {
     const char *path;
     int error;
@@ -19,9 +20,9 @@ struct merge_input {
 
 struct merge;
 
-/* Reads the headers of all inputs and decides about the common clock: it begins with the earliest. inputs stay
- * the caller's and outlive the merge. zond: the version that merges. 0 also when inputs cannot be read: see
- * their errors. -ENODATA: not one of them can be. */
+/* Reads the headers of all inputs and decides about the common clock: it begins with the earliest. inputs
+ * stay the caller's and outlive the merge. zond: the version that merges. 0 also when inputs cannot be read:
+ * see their errors. -ENODATA: not one of them can be. */
 int merge_new(struct merge_input *inputs, size_t count, const char *zond, struct merge **out);
 void merge_free(struct merge *m);
 

@@ -1,5 +1,5 @@
-/* reader: see reader.h. This file finds blocks and sections; reader_tables.c and reader_samples.c read them, and
- * reader_parts.c knows what is common to the parts of a merged recording.
+/* reader: see reader.h. This file finds blocks and sections; reader_tables.c and reader_samples.c read them,
+ * and reader_parts.c knows what is common to the parts of a merged recording.
  *
  * What a block claims is checked before it is believed, in this order: the checksum of its head, its lengths
  * against the limits of the format, the checksum of its payload, each value where it is used.

@@ -3,8 +3,8 @@
  * The bytes are not trusted: each id, length and count is checked against what is there before it is
  * used, and memory is bounded by the file's own size, whatever it claims.
  *
- * A merged recording is read as one: its parts share tables, are on one clock (aligned by wall time), and their
- * sampler's stats are summed. A part that is damaged ends there, and the next goes on.
+ * A merged recording is read as one: its parts share tables, are on one clock (aligned by wall time), and
+ * their sampler's stats are summed. A part that is damaged ends there, and the next goes on.
  */
 #ifndef ZOND_RECORD_READER_H
 #define ZOND_RECORD_READER_H

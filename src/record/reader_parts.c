@@ -1,7 +1,7 @@
-/* The reader's parts: a recording is one part; a merged one has many, whose ids start over with each. What they
- * have in common is kept once: strings, codes and frames are interned across parts, so that the memory for ten
- * thousand workers of one program is that for one of them. The parts' clocks are aligned by the wall time at
- * which each began.
+/* The reader's parts: a recording is one part; a merged one has many, whose ids start over with each. What
+ * they have in common is kept once: strings, codes and frames are interned across parts, so that the memory
+ * for ten thousand workers of one program is that for one of them. The parts' clocks are aligned by the wall
+ * time at which each began.
  */
 #include <errno.h>
 #include <string.h>

@@ -36,12 +36,12 @@ struct reader_part {
 /* The tables hold what all parts have in common: codes and frames in their `items`, whose maximum is the
  * format's limit. string_ends[i] is where string i ends in string_bytes, before its NUL byte.
  *
- * A recording that is not merged fills the tables in the order of the file, so that ids are those of the file.
- * Merged, the tables are interned: local_* map the ids of the part at hand, which start over with each part,
- * to theirs; processes and threads of the part begin at first_process and first_thread. */
+ * A recording that is not merged fills the tables in the order of the file, so that ids are those of the
+ * file. Merged, the tables are interned: local_* map the ids of the part at hand, which start over with each
+ * part, to theirs; processes and threads of the part begin at first_process and first_thread. */
 struct rec_reader {
     int fd;
-    uint64_t offset; /* of the block at hand */
+    uint64_t offset;          /* of the block at hand */
     struct rec_header header; /* of the recording, or of the merged whole */
     struct reader_part whole; /* where the strings of that are */
     struct buf header_strings;
@@ -53,21 +53,21 @@ struct rec_reader {
     struct buf stored;
     struct buf raw;
     struct buf string_bytes;
-    struct buf string_ends;      /* uint32_t */
-    struct map strings_by_hash;  /* XXH3, probed forward by +1 on a collision; only when merged */
-    struct intern codes;         /* struct rec_code */
-    struct intern frames;        /* struct rec_frame */
-    struct buf nodes;            /* struct rec_node */
-    struct buf processes;        /* struct rec_process */
-    struct buf threads;          /* struct reader_thread */
-    struct buf local_strings;    /* uint32_t */
-    struct buf local_codes;      /* uint32_t */
-    struct buf local_frames;     /* uint32_t */
+    struct buf string_ends;     /* uint32_t */
+    struct map strings_by_hash; /* XXH3, probed forward by +1 on a collision; only when merged */
+    struct intern codes;        /* struct rec_code */
+    struct intern frames;       /* struct rec_frame */
+    struct buf nodes;           /* struct rec_node */
+    struct buf processes;       /* struct rec_process */
+    struct buf threads;         /* struct reader_thread */
+    struct buf local_strings;   /* uint32_t */
+    struct buf local_codes;     /* uint32_t */
+    struct buf local_frames;    /* uint32_t */
     uint32_t first_process;
     uint32_t first_thread;
     bool merged;
-    bool skips;          /* the part at hand is broken: its blocks are passed over */
-    uint64_t overflow;   /* strings, codes and frames that found no room in the tables */
+    bool skips;               /* the part at hand is broken: its blocks are passed over */
+    uint64_t overflow;        /* strings, codes and frames that found no room in the tables */
     struct rec_stats earlier; /* of all parts before the one at hand, summed */
     struct rec_stats latest;  /* of the part at hand */
     uint32_t epoch;

@@ -1,5 +1,5 @@
-/* diff: what changed between two recordings, the largest changes first, and only those that are clear: how many
- * were left out as noise is said. analysis/diff.h decides what is.
+/* diff: what changed between two recordings, the largest changes first, and only those that are clear: how
+ * many were left out as noise is said. analysis/diff.h decides what is.
  */
 #include "report/diff.h"
 
@@ -86,7 +86,8 @@ static struct order *order_of(const struct section *s, size_t *count, size_t *no
 /* Cells ----------------------------------------------------------------------------------------------- */
 
 /* A value in the unit of its column: seconds like the largest, or percent. */
-static const char *value_text(char out[static UNITS_MAX], const struct diff_view *v, double value, double most)
+static const char *value_text(char out[static UNITS_MAX], const struct diff_view *v, double value,
+                              double most)
 {
     if (v->shares)
         snprintf(out, UNITS_MAX, "%.1f%%", 100 * value);
@@ -176,15 +177,21 @@ static void stack_cell(struct table *table, const struct term *t, const struct d
 /* Sections -------------------------------------------------------------------------------------------- */
 
 static const struct table_column function_columns[] = {
-    {"A", TABLE_RIGHT, 0, 0, 2},  {"B", TABLE_RIGHT, 0, 0, 2},
-    {"", TABLE_RIGHT, 0, 0, 0},   {"", TABLE_RIGHT, 0, 0, 3},
-    {"function", TABLE_LEFT, TEXT_CUT_END, 14, 0}, {"", TABLE_LEFT, TEXT_CUT_START, 14, 1},
+    {"A", TABLE_RIGHT, 0, 0, 2},
+    {"B", TABLE_RIGHT, 0, 0, 2},
+    {"", TABLE_RIGHT, 0, 0, 0},
+    {"", TABLE_RIGHT, 0, 0, 3},
+    {"function", TABLE_LEFT, TEXT_CUT_END, 14, 0},
+    {"", TABLE_LEFT, TEXT_CUT_START, 14, 1},
 };
 
 static const struct table_column line_columns[] = {
-    {"A", TABLE_RIGHT, 0, 0, 2},  {"B", TABLE_RIGHT, 0, 0, 2},
-    {"", TABLE_RIGHT, 0, 0, 0},   {"", TABLE_RIGHT, 0, 0, 4},
-    {"function", TABLE_LEFT, TEXT_CUT_END, 10, 3}, {"line", TABLE_LEFT, TEXT_CUT_START, 14, 0},
+    {"A", TABLE_RIGHT, 0, 0, 2},
+    {"B", TABLE_RIGHT, 0, 0, 2},
+    {"", TABLE_RIGHT, 0, 0, 0},
+    {"", TABLE_RIGHT, 0, 0, 4},
+    {"function", TABLE_LEFT, TEXT_CUT_END, 10, 3},
+    {"line", TABLE_LEFT, TEXT_CUT_START, 14, 0},
     {"", TABLE_LEFT, 0, 0, 1},
 };
 
@@ -223,8 +230,8 @@ static void put_row(struct table *table, const struct term *t, const struct diff
         name_cells(table, t, v, s, row);
 }
 
-static void section_heading(struct term *t, const struct diff_view *v, const struct section *s, size_t shown_rows,
-                            size_t count)
+static void section_heading(struct term *t, const struct diff_view *v, const struct section *s,
+                            size_t shown_rows, size_t count)
 {
     const char *what = s->pick == PICK_BOTH ? "own" : "own and called";
     const char *unit = v->shares ? "shares of the whole" : "% of A's whole";
@@ -313,7 +320,8 @@ static void print_whole(struct term *t, const struct diff_view *v)
 static void print_foot(struct term *t, size_t clear, size_t noise)
 {
     static const char text[] =
-        "A difference within three standard errors of its samples (a look's period for each stretch of time), or "
+        "A difference within three standard errors of its samples (a look's period for each stretch of "
+        "time), or "
         "within 5% of its value, is taken for noise. How runs vary is seen only by recording several.";
     char left[128];
     char count[UNITS_MAX];

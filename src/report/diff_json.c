@@ -75,7 +75,8 @@ static int largest_first(const void *a, const void *b)
 }
 
 /* The rows by the size of the change of their own time; stacks that are only part of others are left out. */
-static json_t *rows_array(const struct diff_view *v, const struct diff_table *table, bool stacks, size_t limit)
+static json_t *rows_array(const struct diff_view *v, const struct diff_table *table, bool stacks,
+                          size_t limit)
 {
     struct order *order = calloc(table->count + 1, sizeof(*order));
     json_t *list = json_array();
@@ -111,12 +112,12 @@ int report_diff_json(FILE *to, const struct diff_view *v, const struct report_st
 {
     static const char *const metrics[METRIC_COUNT] = {"wall", "cpu", "gil", "gc"};
     const struct diff *d = v->diff;
-    json_t *o = json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "zond", ZOND_VERSION, "schema",
-                          SCHEMA, "metric", metrics[style->metric], "unit", v->shares ? "share" : "s", "a",
-                          side_object(v, 0), "b", side_object(v, 1), "functions",
-                          rows_array(v, &d->functions, false, style->limit), "lines",
-                          rows_array(v, &d->lines, false, style->limit), "stacks",
-                          rows_array(v, &d->stacks, true, style->limit));
+    json_t *o =
+        json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "zond", ZOND_VERSION, "schema", SCHEMA,
+                  "metric", metrics[style->metric], "unit", v->shares ? "share" : "s", "a", side_object(v, 0),
+                  "b", side_object(v, 1), "functions", rows_array(v, &d->functions, false, style->limit),
+                  "lines", rows_array(v, &d->lines, false, style->limit), "stacks",
+                  rows_array(v, &d->stacks, true, style->limit));
     if (!o)
         return -ENOMEM;
     int rc = json_dumpf(o, to, JSON_INDENT(1) | JSON_REAL_PRECISION(15));

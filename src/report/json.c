@@ -48,8 +48,8 @@ static json_t *merged_object(const struct rec_reader *r)
     if (rec_reader_header(r)->version != REC_FORMAT_MERGED)
         return json_null();
     common_broken_parts(r, &cut, &corrupt);
-    return json_pack("{s:I, s:I, s:I, s:o, s:s}", "recordings", parts, "incomplete", (json_int_t)cut, "damaged",
-                     (json_int_t)corrupt, "left_out",
+    return json_pack("{s:I, s:I, s:I, s:o, s:s}", "recordings", parts, "incomplete", (json_int_t)cut,
+                     "damaged", (json_int_t)corrupt, "left_out",
                      merged ? json_integer((json_int_t)merged->left_out) : json_null(), "clock",
                      "aligned by wall time");
 }
@@ -60,12 +60,11 @@ static json_t *run_object(const struct profile *p)
     const struct rec_header *h = rec_reader_header(r);
     const struct rec_end *end = rec_reader_end(r);
     uint64_t offset;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "command", json_words(h->command, h->command_len),
-                     "started", started(h), "wall_s", seconds(profile_elapsed_ns(p)), "cpu_s",
-                     seconds(profile_cpu_ns(p)), "exit",
-                     exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete",
-                     rec_reader_break(r, &offset) == REC_WHOLE, "attached", h->attached, "merged",
-                     merged_object(r));
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "command", json_words(h->command, h->command_len),
+        "started", started(h), "wall_s", seconds(profile_elapsed_ns(p)), "cpu_s", seconds(profile_cpu_ns(p)),
+        "exit", exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete",
+        rec_reader_break(r, &offset) == REC_WHOLE, "attached", h->attached, "merged", merged_object(r));
 }
 
 static json_t *losses(const struct profile *p)
@@ -110,9 +109,10 @@ static json_t *thread_object(const struct rec_reader *r, const struct profile_th
 {
     struct rec_thread thread = rec_reader_thread(r, t->thread);
     return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "tid", (json_int_t)thread.tid, "name",
-                     json_text_of(r, thread.name), "wall_s", seconds(t->sum.wall), "cpu_s", seconds(t->sum.cpu),
-                     "gil_held_s", seconds(t->sum.gil_held), "gil_wait_s", seconds(t->sum.gil_wait), "gc_s",
-                     seconds(t->sum.gc), "blocked_s", seconds(t->sum.blocked));
+                     json_text_of(r, thread.name), "wall_s", seconds(t->sum.wall), "cpu_s",
+                     seconds(t->sum.cpu), "gil_held_s", seconds(t->sum.gil_held), "gil_wait_s",
+                     seconds(t->sum.gil_wait), "gc_s", seconds(t->sum.gc), "blocked_s",
+                     seconds(t->sum.blocked));
 }
 
 static json_t *process_object(const struct profile *p, const struct profile_process *pp)
@@ -130,8 +130,8 @@ static json_t *process_object(const struct profile *p, const struct profile_proc
     struct rec_header h = rec_reader_part(r, process.part).header;
     return json_pack("{s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "host",
                      *h.host ? json_text(h.host, strlen(h.host)) : json_null(), "rank",
-                     h.rank == REC_NO_RANK ? json_null() : json_integer(h.rank), "pid", (json_int_t)process.pid, "ppid",
-                     (json_int_t)process.ppid, "python",
+                     h.rank == REC_NO_RANK ? json_null() : json_integer(h.rank), "pid",
+                     (json_int_t)process.pid, "ppid", (json_int_t)process.ppid, "python",
                      process.python ? json_text_of(r, process.python) : json_null(), "command",
                      json_words(command, len), "exit", exit_object(pp->code, pp->signal), "threads", list);
 }
@@ -156,11 +156,12 @@ static json_t *functions_array(struct profile *p, const struct report_style *sty
     for (size_t i = 0; i < count && (!style->limit || i < style->limit); i++) {
         struct rec_code c = rec_reader_code(r, f[i].code);
         json_array_append_new(
-            list, json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:n}", "name", json_text_of(r, c.name),
-                            "file", c.file ? json_text_of(r, c.file) : json_null(), "line", known(c.first_line),
-                            "kind", c.kind < ARRAY_LEN(kinds) ? kinds[c.kind] : "unknown", "self_wall_s",
-                            seconds(f[i].self.wall), "total_wall_s", seconds(f[i].total.wall), "self_cpu_s",
-                            seconds(f[i].self.cpu), "total_cpu_s", seconds(f[i].total.cpu), "calls"));
+            list,
+            json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:n}", "name", json_text_of(r, c.name),
+                      "file", c.file ? json_text_of(r, c.file) : json_null(), "line", known(c.first_line),
+                      "kind", c.kind < ARRAY_LEN(kinds) ? kinds[c.kind] : "unknown", "self_wall_s",
+                      seconds(f[i].self.wall), "total_wall_s", seconds(f[i].total.wall), "self_cpu_s",
+                      seconds(f[i].self.cpu), "total_cpu_s", seconds(f[i].total.cpu), "calls"));
     }
     return list;
 }

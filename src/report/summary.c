@@ -133,7 +133,8 @@ static void print_parts(struct term *t, const struct profile *p)
     if (cut || corrupt)
         buf_put_str(&text, "Shown is what there is. ");
     if (merged && merged->left_out)
-        buf_printf(&text, "%s more could not be read when they were merged.", units_count(n, merged->left_out));
+        buf_printf(&text, "%s more could not be read when they were merged.",
+                   units_count(n, merged->left_out));
     if (text.len)
         term_paragraph(t, INK_WARN, NULL, (char *)text.data, text.len);
     buf_release(&text);
@@ -273,8 +274,9 @@ static void print_cost(struct term *t, const struct profile *p)
     struct buf text;
     buf_init(&text, TEXT_MAX);
     if (elapsed)
-        buf_printf(&text, "%s looks a second",
-                   units_count(a, (uint64_t)((double)st->ticks / (double)profile_recorded_ns(p) * 1e9 + 0.5)));
+        buf_printf(
+            &text, "%s looks a second",
+            units_count(a, (uint64_t)((double)st->ticks / (double)profile_recorded_ns(p) * 1e9 + 0.5)));
     if (period)
         buf_printf(&text, " of %s asked for", units_count(b, (NS_PER_S + period / 2) / period));
     buf_printf(&text, "%s%s stacks", term_dot(t), units_count(c, profile_sum(p)->samples));

@@ -42,7 +42,11 @@ static void weight_cells(struct table *table, const struct weights *w, const str
     }
 
 /* Which of the machines and ranks of a merged recording: in front of all else. */
-#define PART_COLUMNS {"rank", TABLE_RIGHT, 0, 0, 0}, {"host", TABLE_LEFT, TEXT_CUT_END, 6, 8}
+#define PART_COLUMNS                                                                                         \
+    {"rank", TABLE_RIGHT, 0, 0, 0},                                                                          \
+    {                                                                                                        \
+        "host", TABLE_LEFT, TEXT_CUT_END, 6, 8                                                               \
+    }
 #define PART_COLUMN_COUNT 2
 
 static const struct table_column thread_columns[] = {
