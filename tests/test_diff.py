@@ -136,7 +136,8 @@ def test_lines_move_with_their_functions(old: Path, new: Path) -> None:
 
 
 def _source(place: dict[str, Any]) -> str:
-    return Path(place["file"]).read_text().splitlines()[place["line"] - 1]
+    line: int = place["line"]
+    return Path(place["file"]).read_text().splitlines()[line - 1]
 
 
 def test_stacks(old: Path, new: Path) -> None:
@@ -206,7 +207,7 @@ def _interpreter(version: str) -> Interpreter:
 
 def test_modules_are_found_below_other_roots(tmp_path: Path) -> None:
     """Packages in virtual environments of different places and versions of Python, and the standard library's."""
-    made = []
+    made: list[Path] = []
     for folder in ("one/lib/python3.8/site-packages", "another/place/lib/python3.13/site-packages"):
         package = tmp_path / folder / "package"
         package.mkdir(parents=True)

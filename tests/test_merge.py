@@ -81,7 +81,7 @@ def test_the_merged_times_are_the_sums(parts: list[Path], merged: Path, table: s
     sums: dict[tuple[object, ...], list[float]] = defaultdict(lambda: [0.0] * 4)
     for part in parts:
         for key, times in totals(report(part), table).items():
-            sums[key] = [a + b for a, b in zip(sums[key], times)]
+            sums[key] = [a + b for a, b in zip(sums[key], times, strict=True)]
     found = totals(report(merged), table)
     assert found.keys() == sums.keys()
     for key, times in found.items():
