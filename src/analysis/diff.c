@@ -185,7 +185,7 @@ static int sum_side_stacks(const struct work *w, int side, struct map *by_conten
 {
     size_t count;
     const struct profile_node *nodes = profile_nodes(w->sides[side].profile, &count);
-    uint32_t *row_of = malloc(count * sizeof(*row_of));
+    uint32_t *row_of = calloc(count, sizeof(*row_of));
     int err = row_of ? 0 : -ENOMEM;
     if (!err)
         row_of[0] = DIFF_NONE;

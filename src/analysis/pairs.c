@@ -61,7 +61,7 @@ static bool knows_qualified_names(const struct rec_reader *r)
     return true;
 }
 
-/* owner[code]: the only function that calls a comprehension, PAIR_NONE for all else. 0 or -ENOMEM. */
+/* owner[code], PAIR_NONE at first: the only function that calls a comprehension. 0 or -ENOMEM. */
 static int find_owners(const struct profile *p, uint32_t *owner)
 {
     const struct rec_reader *r = profile_reader(p);
@@ -71,10 +71,8 @@ static int find_owners(const struct profile *p, uint32_t *owner)
     uint8_t *comprehension = calloc((size_t)codes + 1, 1);
     if (!comprehension)
         return -ENOMEM;
-    for (uint32_t i = 0; i < codes; i++) {
-        owner[i] = PAIR_NONE;
+    for (uint32_t i = 0; i < codes; i++)
         comprehension[i] = is_inlined(r, i);
-    }
     for (size_t i = 1; i < count; i++) {
         uint32_t callee = rec_reader_frame(r, nodes[i].frame).code;
         if (!comprehension[callee] || !nodes[i].parent)
@@ -244,8 +242,8 @@ static int init_side(struct pairs *p, int side, uint32_t codes, uint32_t **owner
     *owner = malloc(((size_t)codes + 1) * sizeof(uint32_t));
     if (!p->of_code[side] || !p->inlined[side] || !*owner)
         return -ENOMEM;
-    for (uint32_t i = 0; i <= codes; i++)
-        p->of_code[side][i] = PAIR_NONE;
+    memset(p->of_code[side], 0xff, ((size_t)codes + 1) * sizeof(uint32_t)); /* PAIR_NONE */
+    memset(*owner, 0xff, ((size_t)codes + 1) * sizeof(uint32_t));
     return 0;
 }
 

@@ -153,11 +153,13 @@ static int write_opening(struct merge *m)
     h.host = m->one_host ? h.host : "";
     h.command_len = m->one_command ? h.command_len : 0;
     h.rank = REC_NO_RANK;
-    buf_init(&payload.raw, REC_MAX_RAW);
-    rec_header_put(&payload.raw, &h);
     preamble_put(preamble, REC_FORMAT_MERGED);
     int err = io_write(m->out, preamble, sizeof(preamble));
-    return err ? err : write_block(m, REC_BLOCK_HEADER, &payload);
+    if (err)
+        return err;
+    buf_init(&payload.raw, REC_MAX_RAW);
+    rec_header_put(&payload.raw, &h);
+    return write_block(m, REC_BLOCK_HEADER, &payload);
 }
 
 static int write_closing(struct merge *m)
