@@ -1,8 +1,8 @@
 /* synth: makes a recording of a program that never was, to measure reading where recording would take hours.
  *
  * synth OUT SECONDS SEED CHOICE: one thread, a look each millisecond, another stack at nearly each. The stack
- * moves as a walk: a few frames are left, a few entered. CHOICE is in how many of a hundred calls a function does
- * not make its usual call: 10 gives an hour some 10^5 distinct stacks, 60 one for each look.
+ * moves as a walk: a few frames are left, a few entered. CHOICE is in how many of a hundred calls a function
+ * does not make its usual call: 10 gives an hour some 10^5 distinct stacks, 60 one for each look.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -48,7 +48,8 @@ static void make_codes(struct synth *s)
     }
 }
 
-/* The frame at a level: what its caller calls, usually the same, else one of seven others; on one of its lines. */
+/* The frame at a level: what its caller calls, usually the same, else one of seven others; on one of its
+ * lines. */
 static void enter(struct synth *s)
 {
     uint32_t caller = s->depth ? s->functions[s->depth - 1] : 0;
@@ -58,8 +59,8 @@ static void enter(struct synth *s)
     struct rec_frame frame = {
         .code = s->codes[function], .line = line, .end_line = line, .column = 5, .end_column = 40};
     s->functions[s->depth] = function;
-    s->nodes[s->depth] = rec_push(s->writer, s->depth ? s->nodes[s->depth - 1] : REC_NO_STACK,
-                                  rec_frame(s->writer, &frame));
+    s->nodes[s->depth] =
+        rec_push(s->writer, s->depth ? s->nodes[s->depth - 1] : REC_NO_STACK, rec_frame(s->writer, &frame));
     s->depth++;
 }
 
@@ -89,14 +90,14 @@ static void look(struct synth *s, uint64_t now)
         renew(s);
     move(s);
     uint64_t jitter = below(s, 200000);
-    rec_sample(s->writer, &(struct rec_sample){.stack = s->nodes[s->depth - 1],
-                                               .end_ns = now + jitter,
-                                               .wall_ns = PERIOD_NS,
-                                               .cpu_ns = PERIOD_NS - below(s, 3000),
-                                               .count = 1,
-                                               .syscall = REC_NO_SYSCALL,
-                                               .state = (uint8_t)(REC_ON_CPU | REC_GIL_HELD |
-                                                                  (below(s, 5) ? 0 : REC_IN_C))});
+    rec_sample(s->writer, &(struct rec_sample){
+                              .stack = s->nodes[s->depth - 1],
+                              .end_ns = now + jitter,
+                              .wall_ns = PERIOD_NS,
+                              .cpu_ns = PERIOD_NS - below(s, 3000),
+                              .count = 1,
+                              .syscall = REC_NO_SYSCALL,
+                              .state = (uint8_t)(REC_ON_CPU | REC_GIL_HELD | (below(s, 5) ? 0 : REC_IN_C))});
 }
 
 int main(int argc, char **argv)
@@ -115,7 +116,8 @@ int main(int argc, char **argv)
                                 .host = "synth",
                                 .command = command,
                                 .command_len = sizeof(command),
-                                .started_wall_ns = 1700000000 * NS_PER_S + strtoull(argv[3], NULL, 10) * NS_PER_MS,
+                                .started_wall_ns =
+                                    1700000000 * NS_PER_S + strtoull(argv[3], NULL, 10) * NS_PER_MS,
                                 .started_ns = started,
                                 .period_ns = PERIOD_NS,
                                 .rank = (uint32_t)atoi(argv[3])};
