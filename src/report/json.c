@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -115,17 +116,23 @@ static json_t *thread_object(const struct rec_reader *r, const struct profile_th
                      seconds(t->sum.blocked));
 }
 
-static json_t *process_object(const struct profile *p, const struct profile_process *pp)
+static uint32_t process_of(const struct rec_reader *r, const struct profile_thread *t)
+{
+    return rec_reader_thread(r, t->thread).process;
+}
+
+/* order: the threads by their process; at: the first of this one's, moved behind the last. */
+static json_t *process_object(const struct profile *p, const struct profile_process *pp,
+                              const struct profile_thread *const *order, size_t count, size_t *at)
 {
     const struct rec_reader *r = profile_reader(p);
     struct rec_process process = rec_reader_process(r, pp->process);
-    size_t count, len;
-    const struct profile_thread *threads = profile_threads(p, &count);
+    size_t len;
     const char *command = rec_reader_string(r, process.command, &len);
     json_t *list = json_array();
-    for (size_t i = 0; i < count; i++) {
-        if (rec_reader_thread(r, threads[i].thread).process == pp->process)
-            json_array_append_new(list, thread_object(r, &threads[i]));
+    for (; *at < count && process_of(r, order[*at]) <= pp->process; ++*at) {
+        if (process_of(r, order[*at]) == pp->process)
+            json_array_append_new(list, thread_object(r, order[*at]));
     }
     struct rec_header h = rec_reader_part(r, process.part).header;
     return json_pack("{s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "host",
@@ -136,13 +143,40 @@ static json_t *process_object(const struct profile *p, const struct profile_proc
                      json_words(command, len), "exit", exit_object(pp->code, pp->signal), "threads", list);
 }
 
+static int by_process(const void *a, const void *b, void *reader)
+{
+    const struct profile_thread *x = *(const struct profile_thread *const *)a;
+    const struct profile_thread *y = *(const struct profile_thread *const *)b;
+    uint32_t x_process = process_of(reader, x);
+    uint32_t y_process = process_of(reader, y);
+    if (x_process != y_process)
+        return x_process < y_process ? -1 : 1;
+    return x->thread < y->thread ? -1 : x->thread > y->thread;
+}
+
+/* The threads, in the order of their processes. The caller frees. */
+static const struct profile_thread **ordered_threads(const struct profile *p, size_t *count)
+{
+    const struct profile_thread *threads = profile_threads(p, count);
+    const struct profile_thread **order = calloc(*count + 1, sizeof(*order));
+    for (size_t i = 0; order && i < *count; i++)
+        order[i] = &threads[i];
+    if (order)
+        qsort_r(order, *count, sizeof(*order), by_process, (void *)profile_reader(p));
+    return order;
+}
+
+/* NULL without memory. Processes are in the order of the recording, as their threads are made to be. */
 static json_t *processes_array(const struct profile *p)
 {
-    size_t count;
+    size_t count, threads;
+    size_t at = 0;
     const struct profile_process *processes = profile_processes(p, &count);
-    json_t *list = json_array();
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, process_object(p, &processes[i]));
+    const struct profile_thread **order = ordered_threads(p, &threads);
+    json_t *list = order ? json_array() : NULL;
+    for (size_t i = 0; list && i < count; i++)
+        json_array_append_new(list, process_object(p, &processes[i], order, threads, &at));
+    free(order);
     return list;
 }
 
