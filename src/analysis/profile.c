@@ -65,11 +65,11 @@ static int on_exit_of_process(void *ctx, const struct rec_exit *e)
 bool profile_takes_process(const struct profile_filter *f, const struct rec_reader *r, uint32_t process)
 {
     struct rec_process p = rec_reader_process(r, process);
-    if ((f->pid && p.pid != f->pid) || (f->part && p.part != f->part - 1))
+    if ((f->pid && p.pid != f->pid) || (f->part && rec_reader_part_of(r, process) != f->part - 1))
         return false;
     if (!f->host && !f->rank)
         return true;
-    struct rec_header h = rec_reader_part(r, p.part).header;
+    struct rec_header h = rec_reader_part(r, rec_reader_part_of(r, process)).header;
     return (!f->host || strcmp(f->host, h.host) == 0) && (!f->rank || f->rank - 1 == h.rank);
 }
 
@@ -242,8 +242,9 @@ uint64_t profile_cpu_ns(const struct profile *p)
     for (size_t i = p->processes.len / sizeof(struct profile_process); i-- > 0;) {
         const struct profile_process *process = &processes_of(p)[i];
         struct rec_process entry = rec_reader_process(p->reader, process->process);
-        uint64_t pid = (uint64_t)entry.part << 32 | entry.pid;
-        bool attached = rec_reader_part(p->reader, entry.part).header.attached;
+        uint32_t part = rec_reader_part_of(p->reader, process->process);
+        uint64_t pid = (uint64_t)part << 32 | entry.pid;
+        bool attached = rec_reader_part(p->reader, part).header.attached;
         if (process->cpu_ns && !attached) {
             cpu += process->cpu_ns;
             map_put(&known, pid, 1);

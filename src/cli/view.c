@@ -160,8 +160,9 @@ static struct apart *processes_of(const struct options *o, const char *path, siz
     *count = 0;
     for (uint32_t i = 0; list && i < all; i++) {
         struct rec_process p = rec_reader_process(r, i);
+        uint32_t part = rec_reader_part_of(r, i);
         if (profile_takes_process(&filter, r, i))
-            list[n++] = (struct apart){p.part, p.pid, rec_reader_part(r, p.part).header.rank};
+            list[n++] = (struct apart){part, p.pid, rec_reader_part(r, part).header.rank};
     }
     if (list)
         qsort(list, n, sizeof(*list), by_part);

@@ -83,7 +83,6 @@ struct rec_process {
     uint64_t start_ns;
     uint32_t python;  /* string id: "3.11.7", "3.14.0t" (free-threaded), or 0 when it is no Python */
     uint32_t command; /* string id: the arguments, each ended by a NUL byte */
-    uint32_t part;    /* the recording that it is of, of those that were merged; else 0 */
 };
 
 struct rec_thread {

@@ -89,6 +89,7 @@ static int init_tables(struct rec_reader *r)
     intern_init(&r->codes, sizeof(struct rec_code), REC_MAX_CODES);
     intern_init(&r->frames, sizeof(struct rec_frame), REC_MAX_FRAMES);
     buf_init(&r->nodes, REC_MAX_NODES * sizeof(struct rec_node));
+    buf_init(&r->part_of, REC_MAX_PROCESSES * sizeof(uint32_t));
     buf_init(&r->processes, REC_MAX_PROCESSES * sizeof(struct rec_process));
     buf_init(&r->threads, REC_MAX_THREADS * sizeof(struct reader_thread));
     buf_put_u8(&r->string_bytes, 0);
@@ -121,9 +122,10 @@ void rec_reader_free(struct rec_reader *r)
 {
     if (!r)
         return;
-    struct buf *all[] = {&r->header_strings, &r->stored,        &r->raw,         &r->string_bytes,
-                         &r->string_ends,    &r->nodes,         &r->processes,   &r->threads,
-                         &r->parts,          &r->local_strings, &r->local_codes, &r->local_frames};
+    struct buf *all[] = {&r->part_of,      &r->header_strings, &r->stored,        &r->raw,
+                         &r->string_bytes, &r->string_ends,    &r->nodes,         &r->processes,
+                         &r->threads,      &r->parts,          &r->local_strings, &r->local_codes,
+                         &r->local_frames};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         buf_release(all[i]);
     map_release(&r->strings_by_hash);

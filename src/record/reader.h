@@ -51,6 +51,8 @@ struct rec_part {
     struct rec_end end;
 };
 uint32_t rec_reader_part_count(const struct rec_reader *r);
+/* The index of the part that a process is of. */
+uint32_t rec_reader_part_of(const struct rec_reader *r, uint32_t process);
 struct rec_part rec_reader_part(const struct rec_reader *r, uint32_t index);
 /* What the merge did; NULL for a recording that is not merged, or whose end is missing. */
 const struct rec_merged *rec_reader_merged(const struct rec_reader *r);

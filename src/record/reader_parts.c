@@ -234,6 +234,12 @@ uint32_t rec_reader_part_count(const struct rec_reader *r)
     return reader_count(&r->parts, sizeof(struct reader_part));
 }
 
+uint32_t rec_reader_part_of(const struct rec_reader *r, uint32_t process)
+{
+    const uint32_t *parts = (const uint32_t *)r->part_of.data;
+    return process < reader_count(&r->part_of, sizeof(*parts)) ? parts[process] : UINT32_MAX;
+}
+
 struct rec_part rec_reader_part(const struct rec_reader *r, uint32_t index)
 {
     if (index >= rec_reader_part_count(r))

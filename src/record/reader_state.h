@@ -58,6 +58,7 @@ struct rec_reader {
     struct intern codes;        /* struct rec_code */
     struct intern frames;       /* struct rec_frame */
     struct buf nodes;           /* struct rec_node */
+    struct buf part_of;         /* uint32_t: of each process */
     struct buf processes;       /* struct rec_process */
     struct buf threads;         /* struct reader_thread */
     struct buf local_strings;   /* uint32_t */

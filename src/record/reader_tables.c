@@ -83,11 +83,13 @@ static int take_process(struct rec_reader *r, struct cursor *c)
     p.start_ns = cursor_time(r, c);
     p.python = cursor_u32(c);
     p.command = cursor_u32(c);
-    p.part = rec_reader_part_count(r) - 1;
+    uint32_t part = rec_reader_part_count(r) - 1;
     if (c->bad || !reader_string_id(r, &p.python) || !reader_string_id(r, &p.command))
         return -EBADMSG;
     uint32_t index = rec_reader_process_count(r);
     int err = reader_append(&r->processes, &p, sizeof(p));
+    if (!err)
+        err = reader_append(&r->part_of, &part, sizeof(part));
     if (err)
         return err;
     return r->events->process ? reader_answer(r, r->events->process(r->ctx, index, &p)) : 0;

@@ -123,18 +123,18 @@ static uint32_t process_of(const struct rec_reader *r, const struct profile_thre
 
 /* order: the threads by their process; at: the first of this one's, moved behind the last. */
 static json_t *process_object(const struct profile *p, const struct profile_process *pp,
-                              const struct profile_thread *const *order, size_t count, size_t *at)
+                              const struct profile_thread *order, size_t count, size_t *at)
 {
     const struct rec_reader *r = profile_reader(p);
     struct rec_process process = rec_reader_process(r, pp->process);
     size_t len;
     const char *command = rec_reader_string(r, process.command, &len);
     json_t *list = json_array();
-    for (; *at < count && process_of(r, order[*at]) <= pp->process; ++*at) {
-        if (process_of(r, order[*at]) == pp->process)
-            json_array_append_new(list, thread_object(r, order[*at]));
+    for (; *at < count && process_of(r, &order[*at]) <= pp->process; ++*at) {
+        if (process_of(r, &order[*at]) == pp->process)
+            json_array_append_new(list, thread_object(r, &order[*at]));
     }
-    struct rec_header h = rec_reader_part(r, process.part).header;
+    struct rec_header h = rec_reader_part(r, rec_reader_part_of(r, pp->process)).header;
     return json_pack("{s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "host",
                      *h.host ? json_text(h.host, strlen(h.host)) : json_null(), "rank",
                      h.rank == REC_NO_RANK ? json_null() : json_integer(h.rank), "pid",
@@ -145,8 +145,8 @@ static json_t *process_object(const struct profile *p, const struct profile_proc
 
 static int by_process(const void *a, const void *b, void *reader)
 {
-    const struct profile_thread *x = *(const struct profile_thread *const *)a;
-    const struct profile_thread *y = *(const struct profile_thread *const *)b;
+    const struct profile_thread *x = a;
+    const struct profile_thread *y = b;
     uint32_t x_process = process_of(reader, x);
     uint32_t y_process = process_of(reader, y);
     if (x_process != y_process)
@@ -155,14 +155,15 @@ static int by_process(const void *a, const void *b, void *reader)
 }
 
 /* The threads, in the order of their processes. The caller frees. */
-static const struct profile_thread **ordered_threads(const struct profile *p, size_t *count)
+static struct profile_thread *ordered_threads(const struct profile *p, size_t *count)
 {
     const struct profile_thread *threads = profile_threads(p, count);
-    const struct profile_thread **order = calloc(*count + 1, sizeof(*order));
-    for (size_t i = 0; order && i < *count; i++)
-        order[i] = &threads[i];
-    if (order)
-        qsort_r(order, *count, sizeof(*order), by_process, (void *)profile_reader(p));
+    struct profile_thread *order = calloc(*count + 1, sizeof(*order));
+    if (!order)
+        return NULL;
+    for (size_t i = 0; i < *count; i++)
+        order[i] = threads[i];
+    qsort_r(order, *count, sizeof(*order), by_process, (void *)profile_reader(p));
     return order;
 }
 
@@ -172,7 +173,7 @@ static json_t *processes_array(const struct profile *p)
     size_t count, threads;
     size_t at = 0;
     const struct profile_process *processes = profile_processes(p, &count);
-    const struct profile_thread **order = ordered_threads(p, &threads);
+    struct profile_thread *order = ordered_threads(p, &threads);
     json_t *list = order ? json_array() : NULL;
     for (size_t i = 0; list && i < count; i++)
         json_array_append_new(list, process_object(p, &processes[i], order, threads, &at));

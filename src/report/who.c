@@ -76,7 +76,7 @@ static void part_cells(struct table *table, const struct rec_reader *r, uint32_t
 {
     if (rec_reader_part_count(r) < 2)
         return;
-    struct rec_header h = rec_reader_part(r, rec_reader_process(r, process).part).header;
+    struct rec_header h = rec_reader_part(r, rec_reader_part_of(r, process)).header;
     if (h.rank == REC_NO_RANK)
         table_cell(table, INK_DIM, "%s", "-");
     else
