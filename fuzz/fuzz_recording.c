@@ -3,7 +3,7 @@
  * A mutated file rarely gets past its checksums and zstd, so an input is one of two things, by its first
  * byte: 'F': the bytes of a file, as they are; else: a list of blocks, each a type byte, a length (u16,
  * little-endian) and an uncompressed payload, which this puts into a proper file: 'H' behind a header of its
- * own, any other letter without.
+ * own, 'M' likewise, as a merged recording, any other letter without.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -33,13 +33,13 @@ static void put_block(struct buf *file, struct block_packer *packer, uint8_t typ
     buf_release(&block);
 }
 
-static void put_blocks(struct buf *file, bool with_header, struct cursor c)
+static void put_blocks(struct buf *file, uint8_t kind, struct cursor c)
 {
     struct block_packer *packer = block_packer_new();
     uint8_t preamble[REC_PREAMBLE_SIZE];
-    preamble_put(preamble, REC_FORMAT_VERSION);
+    preamble_put(preamble, kind == 'M' ? REC_FORMAT_MERGED : REC_FORMAT_VERSION);
     buf_put(file, preamble, sizeof(preamble));
-    if (with_header)
+    if (kind == 'H' || kind == 'M')
         put_block(file, packer, REC_BLOCK_HEADER, header, sizeof(header));
     while (c.at < c.end) {
         uint8_t type = cursor_u8(&c);
@@ -109,7 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (data[0] == 'F')
         buf_put(&file, data + 1, size - 1);
     else
-        put_blocks(&file, data[0] == 'H', cursor_of(data + 1, size - 1));
+        put_blocks(&file, data[0], cursor_of(data + 1, size - 1));
     int fd = memfd_create("fuzz", MFD_CLOEXEC);
     if (fd >= 0 && write(fd, file.data, file.len) == (ssize_t)file.len) {
         read_recording(fd, false);

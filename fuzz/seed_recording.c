@@ -1,5 +1,5 @@
 /* Writes the corpus that fuzz_recording starts from into the directory of its argument: a small recording as
- * a file, and the same as a list of blocks. Run again when the format changes.
+ * a file, the same as a list of blocks, and merged with itself. Run again when the format changes.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -87,6 +87,16 @@ static void list_blocks(const struct buf *file, struct buf *list)
     block_unpacker_free(unpacker);
 }
 
+/* The blocks of a recording twice, as those of a merged one. */
+static void list_merged(const struct buf *blocks, struct buf *list)
+{
+    static const uint8_t end[] = {REC_BLOCK_MERGED, 4, 0, 2, 0, 0, 0};
+    buf_put_u8(list, 'M');
+    for (int i = 0; i < 2; i++)
+        buf_put(list, blocks->data + 1, blocks->len - 1);
+    buf_put(list, end, sizeof(end));
+}
+
 static int save(int dir, const char *name, const struct buf *bytes)
 {
     int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -108,8 +118,10 @@ int main(int argc, char **argv)
     }
     struct buf file;
     struct buf list;
+    struct buf merged;
     buf_init(&file, SIZE_MAX);
     buf_init(&list, SIZE_MAX);
+    buf_init(&merged, SIZE_MAX);
     buf_put_u8(&file, 'F');
     uint8_t *to = buf_reserve(&file, (size_t)st.st_size);
     int failed = !to || pread(fd, to, (size_t)st.st_size, 0) != st.st_size;
@@ -117,8 +129,11 @@ int main(int argc, char **argv)
     if (!failed) {
         struct buf whole = {.data = file.data + 1, .len = file.len - 1};
         list_blocks(&whole, &list);
-        failed = save(dir, "recording-file", &file) || save(dir, "recording-blocks", &list);
+        list_merged(&list, &merged);
+        failed = save(dir, "recording-file", &file) || save(dir, "recording-blocks", &list) ||
+                 save(dir, "recording-merged", &merged);
     }
+    buf_release(&merged);
     buf_release(&file);
     buf_release(&list);
     return failed;

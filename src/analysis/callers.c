@@ -23,7 +23,7 @@ static int neighbours(const struct profile *p, uint32_t code, unsigned shift, en
     size_t n = 0;
     for (uint32_t i = 0; i < calls->count; i++) {
         const struct tally *t = tally_at(calls, i);
-        if ((uint32_t)(t->key >> shift) == code)
+        if ((uint32_t)(t->key >> shift) == code && weights_any(&t->total))
             to[n++] = (struct profile_function){
                 .code = (uint32_t)(t->key >> (32 - shift)), .self = t->self, .total = t->total};
     }

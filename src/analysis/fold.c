@@ -1,9 +1,11 @@
 /* fold: see fold.h.
  *
- * A deep recursion makes 10^5 nodes on one path, so nothing here walks a stack from a sample: weights are
- * summed from callees to callers in one pass over the nodes (a caller's id is smaller), and one walk over the
- * trie, which enters and leaves each node once, adds each subtree to a function's total where the function is
- * outermost. The time is linear in the nodes, and no recursion in C is as deep as the one in Python.
+ * A deep recursion makes 10^5 nodes on one path, so nothing here walks a stack from a sample. Three passes
+ * over the nodes, each linear: own weights to the tables; from callees to callers (a caller's id is smaller),
+ * which sums subtrees and lists children; and one walk over the trie, which enters and leaves each node once
+ * and adds each subtree to a function's total where the function is outermost. No recursion in C is as deep
+ * as the one in Python. The time goes into cache lines, so a node has one for its weights and a fifth of one
+ * for its links.
  */
 #include "analysis/fold.h"
 
@@ -13,34 +15,21 @@
 
 #include "record/reader.h"
 
-/* One epoch at work. Arrays by node; n nodes, the first the empty stack. */
-struct epoch {
-    const struct rec_reader *reader;
-    uint32_t n;
-    struct weights *sum; /* first a node's own weight, later with its callees' */
-    struct link *links;
-};
+#define CAP_FIRST 1024
 
-/* The walk's view of a node; 0 ends a list. function, line and call are indices into the tables (a call only
- * when the parent is not empty); global is in the trie of the whole recording: that of the innermost caller
- * there when the node is `cut`. weighs: it or a callee has a weight; the other members count only then. */
-struct link {
-    uint32_t parent;
-    uint32_t first_child;
-    uint32_t next_sibling;
-    uint32_t frame;
-    uint32_t function;
-    uint32_t line;
-    uint32_t call;
-    uint32_t global;
-    bool weighs;
-    bool cut;
-};
-
-int fold_init(struct fold *f)
+static const struct rec_node *nodes_of(const struct fold *f)
 {
-    *f = (struct fold){0};
-    buf_init(&f->self, SIZE_MAX);
+    return rec_reader_nodes(f->reader);
+}
+
+static const struct frame_place *place_of(const struct fold *f, const struct rec_node *node)
+{
+    return (const struct frame_place *)f->places.data + node->frame;
+}
+
+int fold_init(struct fold *f, const struct rec_reader *r, unsigned without)
+{
+    *f = (struct fold){.reader = r, .without = without};
     buf_init(&f->places, SIZE_MAX);
     tally_init(&f->functions);
     tally_init(&f->lines);
@@ -50,7 +39,8 @@ int fold_init(struct fold *f)
 
 void fold_release(struct fold *f)
 {
-    buf_release(&f->self);
+    free(f->nodes);
+    free(f->links);
     buf_release(&f->places);
     tally_release(&f->functions);
     tally_release(&f->lines);
@@ -58,35 +48,106 @@ void fold_release(struct fold *f)
     trie_release(&f->trie);
 }
 
-/* Makes room for the weights of nodes below n, as zeros. */
-static int extend(struct fold *f, uint32_t n)
+/* Weights --------------------------------------------------------------------------------------------- */
+
+struct node_weights fold_weigh(const struct rec_sample *s)
 {
-    size_t len = n * sizeof(struct weights);
-    if (len <= f->self.len)
-        return 0;
-    uint8_t *to = buf_reserve(&f->self, len - f->self.len);
-    if (!to)
-        return f->self.error;
-    memset(to, 0, len - f->self.len);
-    f->self.len = len;
+    struct node_weights w = {.wall = s->wall_ns, .cpu = s->cpu_ns, .samples = s->count, .stretches = 1};
+    if (s->state & REC_GIL_HELD)
+        w.gil_held = s->wall_ns;
+    if (s->state & REC_GIL_WAIT)
+        w.gil_wait = s->wall_ns;
+    if (s->state & REC_IN_GC)
+        w.gc = s->wall_ns;
+    else if (s->state & REC_IN_C)
+        w.in_c = s->cpu_ns;
+    if (!(s->state & (REC_GIL_WAIT | REC_ON_CPU)) && s->wall_ns > s->cpu_ns)
+        w.blocked = s->wall_ns - s->cpu_ns;
+    return w;
+}
+
+static inline void add_nodes(struct node_weights *to, const struct node_weights *w)
+{
+    to->wall += w->wall;
+    to->cpu += w->cpu;
+    to->gil_held += w->gil_held;
+    to->gil_wait += w->gil_wait;
+    to->gc += w->gc;
+    to->in_c += w->in_c;
+    to->blocked += w->blocked;
+    to->samples += w->samples;
+    to->stretches += w->stretches;
+}
+
+static inline void add_to_weights(struct weights *to, const struct node_weights *w)
+{
+    to->wall += w->wall;
+    to->cpu += w->cpu;
+    to->gil_held += w->gil_held;
+    to->gil_wait += w->gil_wait;
+    to->gc += w->gc;
+    to->in_c += w->in_c;
+    to->blocked += w->blocked;
+    to->samples += w->samples;
+    to->stretches += w->stretches;
+}
+
+void weights_add_node(struct weights *to, const struct node_weights *w)
+{
+    add_to_weights(to, w);
+}
+
+/* Makes room for node, which is below REC_MAX_NODES. */
+static int grow(struct fold *f, uint32_t node)
+{
+    uint32_t cap = f->cap ? f->cap : CAP_FIRST;
+    while (cap <= node)
+        cap *= 2;
+    struct node_weights *nodes = aligned_alloc(sizeof(*nodes), cap * sizeof(*nodes));
+    struct fold_link *links = realloc(f->links, cap * sizeof(*links));
+    f->links = links ? links : f->links;
+    if (!nodes || !links) {
+        free(nodes);
+        return -ENOMEM;
+    }
+    if (f->cap)
+        memcpy(nodes, f->nodes, f->cap * sizeof(*nodes));
+    memset(nodes + f->cap, 0, (cap - f->cap) * sizeof(*nodes));
+    memset(links + f->cap, 0, (cap - f->cap) * sizeof(*links));
+    free(f->nodes);
+    f->nodes = nodes;
+    f->cap = cap;
     return 0;
 }
 
-int fold_add(struct fold *f, uint32_t node, const struct weights *w)
+int fold_add(struct fold *f, uint32_t node, const struct node_weights *w)
 {
-    int err = extend(f, node + 1);
-    if (!err)
-        weights_add((struct weights *)f->self.data + node, w);
-    return err;
+    if (node >= f->cap) {
+        int err = grow(f, node);
+        if (err)
+            return err;
+    }
+    f->pending += w->samples;
+    if (f->pending > UINT32_MAX - 1) {
+        int err = fold_epoch(f);
+        if (err)
+            return err;
+        f->pending = w->samples;
+    }
+    f->count = f->count > node ? f->count : node + 1;
+    add_nodes(&f->nodes[node], w);
+    return 0;
 }
 
+/* Passes ---------------------------------------------------------------------------------------------- */
+
 /* Places the frames that came since the last fold. */
-static int place_frames(struct fold *f, const struct rec_reader *r)
+static int place_frames(struct fold *f)
 {
     uint32_t known = (uint32_t)(f->places.len / sizeof(struct frame_place));
     int err = 0;
-    for (uint32_t id = known; !err && id < rec_reader_frame_count(r); id++) {
-        struct rec_frame frame = rec_reader_frame(r, id);
+    for (uint32_t id = known; !err && id < rec_reader_frame_count(f->reader); id++) {
+        struct rec_frame frame = rec_reader_frame(f->reader, id);
         struct frame_place place = {0};
         err = tally_index(&f->functions, tally_key(0, frame.code), &place.function);
         if (!err)
@@ -99,135 +160,160 @@ static int place_frames(struct fold *f, const struct rec_reader *r)
     return err;
 }
 
-/* From callees to callers: lists of children in ascending order, and what weighs at all. */
-static void link_nodes(const struct fold *f, struct epoch *e)
+/* The call that leads to a node with a caller. */
+static int find_call(struct fold *f, const struct rec_node *nodes, uint32_t id, uint32_t *call)
 {
-    const struct frame_place *places = (const struct frame_place *)f->places.data;
-    for (uint32_t id = e->n - 1; id > 0; id--) {
-        struct rec_node node = rec_reader_node(e->reader, id);
-        struct link *link = &e->links[id];
-        struct link *parent = &e->links[node.parent];
-        link->weighs |= weights_any(&e->sum[id]);
-        if (!link->weighs)
+    uint32_t caller = place_of(f, &nodes[nodes[id].parent])->function;
+    uint32_t callee = place_of(f, &nodes[id])->function;
+    uint64_t key = tally_key((uint32_t)tally_at(&f->functions, caller)->key,
+                             (uint32_t)tally_at(&f->functions, callee)->key);
+    return tally_index(&f->calls, key, call);
+}
+
+/* Own weights, before those of callees are added to them. */
+static void add_selves(struct fold *f)
+{
+    const struct rec_node *nodes = nodes_of(f);
+    add_to_weights(&f->sum, &f->nodes[0]);
+    for (uint32_t id = 1; id < f->count; id++) {
+        const struct node_weights *own = &f->nodes[id];
+        if (!own->stretches)
             continue;
-        parent->weighs = true;
-        link->parent = node.parent;
-        link->frame = node.frame;
-        link->function = places[node.frame].function;
-        link->line = places[node.frame].line;
-        link->next_sibling = parent->first_child;
-        parent->first_child = id;
+        const struct frame_place *place = place_of(f, &nodes[id]);
+        add_to_weights(&f->sum, own);
+        add_to_weights(&tally_at(&f->functions, place->function)->self, own);
+        add_to_weights(&tally_at(&f->lines, place->line)->self, own);
     }
 }
 
-static int find_global(struct fold *f, const struct link *parent, struct link *link)
+/* Own weights to the distinct stacks of the recording. global: by node, its place there; `cut` nodes weigh on
+ * their innermost caller that found room. */
+static int add_stacks(struct fold *f)
 {
-    link->global = parent->global;
-    link->cut = parent->cut;
-    if (parent->cut)
-        return 0;
-    int err = trie_child(&f->trie, parent->global, link->frame, &link->global);
-    link->cut = link->global == parent->global;
+    const struct rec_node *nodes = nodes_of(f);
+    bool by_function = f->without & PROFILE_WITHOUT_STACK_LINES;
+    uint32_t *global = calloc(f->count, sizeof(*global));
+    uint8_t *weighs = calloc(f->count, 1);
+    uint8_t *cut = calloc(f->count, 1);
+    int err = global && weighs && cut ? 0 : -ENOMEM;
+    for (uint32_t id = f->count - 1; !err && id > 0; id--) {
+        weighs[id] |= f->nodes[id].stretches != 0;
+        weighs[nodes[id].parent] |= weighs[id];
+    }
+    if (!err)
+        add_to_weights(&trie_at(&f->trie, 0)->self, &f->nodes[0]);
+    for (uint32_t id = 1; !err && id < f->count; id++) {
+        uint32_t parent = nodes[id].parent;
+        if (!weighs[id])
+            continue;
+        global[id] = global[parent];
+        cut[id] = cut[parent];
+        if (!cut[id]) {
+            uint32_t what = by_function ? place_of(f, &nodes[id])->function : nodes[id].frame;
+            err = trie_child(&f->trie, global[parent], what, nodes[id].frame, &global[id]);
+            cut[id] = global[id] == global[parent];
+        }
+        if (f->nodes[id].stretches)
+            add_to_weights(&trie_at(&f->trie, global[id])->self, &f->nodes[id]);
+    }
+    free(global);
+    free(weighs);
+    free(cut);
     return err;
 }
 
-static int find_call(struct fold *f, const struct link *parent, struct link *link)
+/* Own weights to calls. */
+static int add_calls(struct fold *f)
 {
-    if (!link->parent)
-        return 0;
-    uint32_t caller = (uint32_t)tally_at(&f->functions, parent->function)->key;
-    uint32_t callee = (uint32_t)tally_at(&f->functions, link->function)->key;
-    return tally_index(&f->calls, tally_key(caller, callee), &link->call);
-}
-
-/* From callers to callees: own weights to all tables. */
-static int add_selves(struct fold *f, const struct epoch *e)
-{
-    weights_add(&trie_at(&f->trie, 0)->self, &e->sum[0]);
-    for (uint32_t id = 1; id < e->n; id++) {
-        struct link *link = &e->links[id];
-        if (!link->weighs)
+    const struct rec_node *nodes = nodes_of(f);
+    int err = 0;
+    for (uint32_t id = 1; !err && id < f->count; id++) {
+        if (!nodes[id].parent)
             continue;
-        int err = find_global(f, &e->links[link->parent], link);
-        if (!err)
-            err = find_call(f, &e->links[link->parent], link);
-        if (err)
-            return err;
-        if (!weights_any(&e->sum[id]))
-            continue;
-        weights_add(&trie_at(&f->trie, link->global)->self, &e->sum[id]);
-        weights_add(&tally_at(&f->functions, link->function)->self, &e->sum[id]);
-        weights_add(&tally_at(&f->lines, link->line)->self, &e->sum[id]);
-        if (link->parent)
-            weights_add(&tally_at(&f->calls, link->call)->self, &e->sum[id]);
+        err = find_call(f, nodes, id, &f->links[id].call);
+        if (!err && f->nodes[id].stretches)
+            add_to_weights(&tally_at(&f->calls, f->links[id].call)->self, &f->nodes[id]);
     }
-    return 0;
+    return err;
 }
 
-static void sum_subtrees(struct epoch *e)
+/* From callees to callers: subtrees summed, and lists of the children that weigh, in ascending order. */
+static void sum_subtrees(struct fold *f)
 {
-    for (uint32_t id = e->n - 1; id > 0; id--) {
-        if (e->links[id].weighs)
-            weights_add(&e->sum[e->links[id].parent], &e->sum[id]);
+    const struct rec_node *nodes = nodes_of(f);
+    for (uint32_t id = f->count - 1; id > 0; id--) {
+        const struct node_weights *sum = &f->nodes[id];
+        uint32_t parent = nodes[id].parent;
+        if (!sum->stretches)
+            continue;
+        add_nodes(&f->nodes[parent], sum);
+        f->links[id].next_sibling = f->links[parent].first_child;
+        f->links[parent].first_child = id;
     }
 }
 
-static void enter(struct fold *f, const struct epoch *e, uint32_t id)
+static inline void enter_tally(struct tally *t, const struct node_weights *below)
 {
-    const struct link *link = &e->links[id];
-    tally_enter(tally_at(&f->functions, link->function), &e->sum[id]);
-    tally_enter(tally_at(&f->lines, link->line), &e->sum[id]);
-    if (link->parent)
-        tally_enter(tally_at(&f->calls, link->call), &e->sum[id]);
+    if (t->on_path++ == 0)
+        add_to_weights(&t->total, below);
 }
 
-static void leave(struct fold *f, const struct epoch *e, uint32_t id)
+static inline void enter(struct fold *f, const struct rec_node *nodes, uint32_t id)
 {
-    const struct link *link = &e->links[id];
-    tally_leave(tally_at(&f->functions, link->function));
-    tally_leave(tally_at(&f->lines, link->line));
-    if (link->parent)
-        tally_leave(tally_at(&f->calls, link->call));
+    const struct frame_place *place = place_of(f, &nodes[id]);
+    enter_tally(tally_at(&f->functions, place->function), &f->nodes[id]);
+    enter_tally(tally_at(&f->lines, place->line), &f->nodes[id]);
+    if (nodes[id].parent && !(f->without & PROFILE_WITHOUT_CALLS))
+        enter_tally(tally_at(&f->calls, f->links[id].call), &f->nodes[id]);
+}
+
+static inline void leave(struct fold *f, const struct rec_node *nodes, uint32_t id)
+{
+    const struct frame_place *place = place_of(f, &nodes[id]);
+    tally_at(&f->functions, place->function)->on_path--;
+    tally_at(&f->lines, place->line)->on_path--;
+    if (nodes[id].parent && !(f->without & PROFILE_WITHOUT_CALLS))
+        tally_at(&f->calls, f->links[id].call)->on_path--;
 }
 
 /* Depth first, adding each subtree's sum to what is outermost at its root. */
-static void add_totals(struct fold *f, const struct epoch *e)
+static void add_totals(struct fold *f)
 {
-    uint32_t id = e->links[0].first_child;
+    const struct rec_node *nodes = nodes_of(f);
+    uint32_t id = f->links[0].first_child;
     while (id) {
-        enter(f, e, id);
-        if (e->links[id].first_child) {
-            id = e->links[id].first_child;
+        enter(f, nodes, id);
+        if (f->links[id].first_child) {
+            id = f->links[id].first_child;
             continue;
         }
-        leave(f, e, id);
-        while (!e->links[id].next_sibling && e->links[id].parent) {
-            id = e->links[id].parent;
-            leave(f, e, id);
+        leave(f, nodes, id);
+        while (!f->links[id].next_sibling && nodes[id].parent) {
+            id = nodes[id].parent;
+            leave(f, nodes, id);
         }
-        id = e->links[id].next_sibling;
+        id = f->links[id].next_sibling;
     }
 }
 
-int fold_epoch(struct fold *f, const struct rec_reader *r)
+int fold_epoch(struct fold *f)
 {
-    struct epoch e = {.reader = r, .n = (uint32_t)(f->self.len / sizeof(struct weights))};
-    if (e.n == 0)
+    if (f->count == 0)
         return 0;
-    e.sum = (struct weights *)f->self.data;
-    e.links = calloc(e.n, sizeof(*e.links));
-    if (!e.links)
-        return -ENOMEM;
-    int err = place_frames(f, r);
+    int err = place_frames(f);
+    if (!err)
+        add_selves(f);
+    if (!err && !(f->without & PROFILE_WITHOUT_STACKS))
+        err = add_stacks(f);
+    if (!err && !(f->without & PROFILE_WITHOUT_CALLS))
+        err = add_calls(f);
     if (!err) {
-        link_nodes(f, &e);
-        err = add_selves(f, &e);
+        sum_subtrees(f);
+        add_totals(f);
     }
-    if (!err) {
-        sum_subtrees(&e);
-        add_totals(f, &e);
-    }
-    free(e.links);
-    buf_clear(&f->self);
+    memset(f->nodes, 0, f->count * sizeof(*f->nodes));
+    memset(f->links, 0, f->count * sizeof(*f->links));
+    f->count = 0;
+    f->pending = 0;
     return err;
 }

@@ -1,5 +1,5 @@
-/* profile: see profile.h. Here: what a sample weighs, and the sums by thread, process and recording; fold.c
- * makes the tables of stacks.
+/* profile: see profile.h. Here: the sums by thread and process, and what else a recording says; fold.c makes
+ * the tables of stacks.
  */
 #include "analysis/profile.h"
 
@@ -24,22 +24,6 @@ static struct profile_process *processes_of(const struct profile *p)
 
 /* Events ---------------------------------------------------------------------------------------------- */
 
-static struct weights weights_of_sample(const struct rec_sample *s)
-{
-    struct weights w = {.wall = s->wall_ns, .cpu = s->cpu_ns, .samples = s->count};
-    if (s->state & REC_GIL_HELD)
-        w.gil_held = s->wall_ns;
-    if (s->state & REC_GIL_WAIT)
-        w.gil_wait = s->wall_ns;
-    if (s->state & REC_IN_GC)
-        w.gc = s->wall_ns;
-    else if (s->state & REC_IN_C)
-        w.in_c = s->cpu_ns;
-    if (!(s->state & (REC_GIL_WAIT | REC_ON_CPU)) && s->wall_ns > s->cpu_ns)
-        w.blocked = s->wall_ns - s->cpu_ns;
-    return w;
-}
-
 static void saw(struct profile *p, uint64_t time_ns)
 {
     p->last_ns = max_u64(p->last_ns, time_ns);
@@ -58,8 +42,10 @@ static int on_thread(void *ctx, uint32_t index, const struct rec_thread *thread)
 {
     struct profile *p = ctx;
     saw(p, thread->start_ns);
-    struct profile_thread entry = {
-        .thread = index, .first_ns = thread->start_ns, .last_ns = thread->start_ns};
+    struct profile_thread entry = {.thread = index,
+                                   .first_ns = thread->start_ns,
+                                   .last_ns = thread->start_ns,
+                                   .taken = profile_takes(&p->filter, p->reader, index)};
     buf_put(&p->threads, &entry, sizeof(entry));
     return p->threads.error;
 }
@@ -76,17 +62,21 @@ static int on_exit_of_process(void *ctx, const struct rec_exit *e)
     return 0;
 }
 
-static bool takes_process(const struct profile *p, uint32_t index)
+bool profile_takes_process(const struct profile_filter *f, const struct rec_reader *r, uint32_t process)
 {
-    return !p->filter.pid || rec_reader_process(p->reader, index).pid == p->filter.pid;
+    struct rec_process p = rec_reader_process(r, process);
+    if ((f->pid && p.pid != f->pid) || (f->part && rec_reader_part_of(r, process) != f->part - 1))
+        return false;
+    if (!f->host && !f->rank)
+        return true;
+    struct rec_header h = rec_reader_part(r, rec_reader_part_of(r, process)).header;
+    return (!f->host || strcmp(f->host, h.host) == 0) && (!f->rank || f->rank - 1 == h.rank);
 }
 
-static bool takes_thread(const struct profile *p, uint32_t index)
+bool profile_takes(const struct profile_filter *f, const struct rec_reader *r, uint32_t thread)
 {
-    if (!p->filter.pid && !p->filter.tid)
-        return true;
-    struct rec_thread thread = rec_reader_thread(p->reader, index);
-    return (!p->filter.tid || thread.tid == p->filter.tid) && takes_process(p, thread.process);
+    struct rec_thread t = rec_reader_thread(r, thread);
+    return (!f->tid || t.tid == f->tid) && profile_takes_process(f, r, t.process);
 }
 
 static int on_sample(void *ctx, const struct rec_sample *s)
@@ -94,16 +84,13 @@ static int on_sample(void *ctx, const struct rec_sample *s)
     struct profile *p = ctx;
     saw(p, s->end_ns);
     bool task = s->state & REC_TASK;
-    if (task != p->filter.tasks || !takes_thread(p, s->thread))
-        return 0;
-    struct weights w = weights_of_sample(s);
     struct profile_thread *thread = &threads_of(p)[s->thread];
+    if (task != p->filter.tasks || !thread->taken)
+        return 0;
+    struct node_weights w = fold_weigh(s);
     thread->last_ns = max_u64(thread->last_ns, s->end_ns);
-    weights_add(&p->sum, &w);
-    if (!task) {
-        weights_add(&thread->sum, &w);
-        weights_add(&processes_of(p)[rec_reader_thread(p->reader, s->thread).process].sum, &w);
-    }
+    if (!task)
+        weights_add_node(&thread->sum, &w);
     return fold_add(&p->fold, s->stack, &w);
 }
 
@@ -133,10 +120,19 @@ static int on_stats(void *ctx, const struct rec_stats *s)
 static int on_epoch(void *ctx)
 {
     struct profile *p = ctx;
-    return fold_epoch(&p->fold, p->reader);
+    return fold_epoch(&p->fold);
 }
 
 /* Life ------------------------------------------------------------------------------------------------ */
+
+static void sum_processes(struct profile *p)
+{
+    size_t n = p->threads.len / sizeof(struct profile_thread);
+    for (size_t i = 0; i < n; i++) {
+        const struct profile_thread *t = &threads_of(p)[i];
+        weights_add(&processes_of(p)[rec_reader_thread(p->reader, t->thread).process].sum, &t->sum);
+    }
+}
 
 /* Drops what the filter does not take. */
 static void keep_taken(struct profile *p)
@@ -144,14 +140,14 @@ static void keep_taken(struct profile *p)
     size_t n = p->threads.len / sizeof(struct profile_thread);
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
-        if (takes_thread(p, threads_of(p)[i].thread))
+        if (threads_of(p)[i].taken)
             threads_of(p)[kept++] = threads_of(p)[i];
     }
     p->threads.len = kept * sizeof(struct profile_thread);
     n = p->processes.len / sizeof(struct profile_process);
     kept = 0;
     for (size_t i = 0; i < n; i++) {
-        if (takes_process(p, processes_of(p)[i].process))
+        if (profile_takes_process(&p->filter, p->reader, processes_of(p)[i].process))
             processes_of(p)[kept++] = processes_of(p)[i];
     }
     p->processes.len = kept * sizeof(struct profile_process);
@@ -174,13 +170,14 @@ int profile_new(struct rec_reader *r, const struct profile_filter *filter, struc
     buf_init(&p->details, SIZE_MAX);
     buf_init(&p->threads, SIZE_MAX);
     buf_init(&p->processes, SIZE_MAX);
-    int err = fold_init(&p->fold);
+    int err = fold_init(&p->fold, r, p->filter.without);
     if (!err)
         err = rec_reader_run(r, &events, p);
     if (err) {
         profile_free(p);
         return err;
     }
+    sum_processes(p);
     keep_taken(p);
     *out = p;
     return 0;
@@ -208,7 +205,7 @@ const struct rec_reader *profile_reader(const struct profile *p)
 
 const struct weights *profile_sum(const struct profile *p)
 {
-    return &p->sum;
+    return &p->fold.sum;
 }
 
 uint64_t profile_elapsed_ns(const struct profile *p)
@@ -219,20 +216,35 @@ uint64_t profile_elapsed_ns(const struct profile *p)
     return ended > started ? ended - started : 0;
 }
 
+uint64_t profile_recorded_ns(const struct profile *p)
+{
+    uint32_t parts = rec_reader_part_count(p->reader);
+    uint64_t last = rec_reader_header(p->reader)->started_ns + profile_elapsed_ns(p);
+    uint64_t sum = 0;
+    for (uint32_t i = 0; parts > 1 && i < parts; i++) {
+        struct rec_part part = rec_reader_part(p->reader, i);
+        uint64_t ended = part.end.ended_ns ? part.end.ended_ns : last;
+        sum += ended > part.header.started_ns ? ended - part.header.started_ns : 0;
+    }
+    return sum ? sum : profile_elapsed_ns(p);
+}
+
 /* The kernel's figure for a PID covers what it ran before an exec, which is an entry of its own: such an
  * entry counts only if no later one of the same PID has a figure. It also covers the time before an attach,
  * so a recording of an attached process goes by the samples. */
 uint64_t profile_cpu_ns(const struct profile *p)
 {
     if (p->filter.tid)
-        return p->sum.cpu;
-    bool attached = rec_reader_header(p->reader)->attached;
+        return p->fold.sum.cpu;
     struct map known;
     map_init(&known);
     uint64_t cpu = 0;
     for (size_t i = p->processes.len / sizeof(struct profile_process); i-- > 0;) {
         const struct profile_process *process = &processes_of(p)[i];
-        uint32_t pid = rec_reader_process(p->reader, process->process).pid;
+        struct rec_process entry = rec_reader_process(p->reader, process->process);
+        uint32_t part = rec_reader_part_of(p->reader, process->process);
+        uint64_t pid = (uint64_t)part << 32 | entry.pid;
+        bool attached = rec_reader_part(p->reader, part).header.attached;
         if (process->cpu_ns && !attached) {
             cpu += process->cpu_ns;
             map_put(&known, pid, 1);

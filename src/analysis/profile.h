@@ -24,9 +24,10 @@ struct weights {
     uint64_t gil_held;
     uint64_t gil_wait;
     uint64_t gc;
-    uint64_t in_c;    /* CPU time in functions written in C, GC not counted */
-    uint64_t blocked; /* wall time neither on a CPU nor waiting for the GIL */
-    uint64_t samples; /* looks */
+    uint64_t in_c;      /* CPU time in functions written in C, GC not counted */
+    uint64_t blocked;   /* wall time neither on a CPU nor waiting for the GIL */
+    uint64_t samples;   /* looks */
+    uint64_t stretches; /* samples of the recording: looks in a row with one stack and state are one */
 };
 
 uint64_t weights_of(const struct weights *w, enum metric metric);
@@ -53,6 +54,7 @@ struct profile_thread {
     struct weights sum;
     uint64_t first_ns;
     uint64_t last_ns;
+    bool taken; /* by the filter: always, once the profile is made */
 };
 
 struct profile_process {
@@ -71,12 +73,27 @@ struct profile_node {
     struct weights self;
 };
 
-/* Which samples to take. NULL pointers and 0 mean all. */
-struct profile_filter {
-    uint32_t pid; /* only this process; 0 = all */
-    uint32_t tid; /* only this thread; 0 = all */
-    bool tasks;   /* take the await chains of waiting asyncio tasks (REC_TASK) instead of threads' stacks */
+enum profile_without {
+    PROFILE_WITHOUT_STACKS = 1,      /* profile_nodes: only the root */
+    PROFILE_WITHOUT_CALLS = 2,       /* profile_callers, profile_callees: none */
+    PROFILE_WITHOUT_STACK_LINES = 4, /* profile_nodes: stacks of functions, each by any of its frames */
 };
+
+/* Which samples to take. NULL pointers and 0 mean all. host, rank and part are of recordings that were
+ * merged: a recording that was not is one part. */
+struct profile_filter {
+    uint32_t part;    /* only of this part: 1 + its index */
+    const char *host; /* only recorded on this machine */
+    uint64_t rank;    /* only of this rank: 1 + its number */
+    uint32_t pid;     /* only this process; 0 = all */
+    uint32_t tid;     /* only this thread; 0 = all */
+    unsigned without; /* of enum profile_without: tables that nobody will ask for, which saves their time */
+    bool tasks; /* take the await chains of waiting asyncio tasks (REC_TASK) instead of threads' stacks */
+};
+
+/* Whether the samples of a thread are taken, as far as it is the thread that decides. */
+bool profile_takes(const struct profile_filter *f, const struct rec_reader *r, uint32_t thread);
+bool profile_takes_process(const struct profile_filter *f, const struct rec_reader *r, uint32_t process);
 
 struct profile;
 
@@ -89,6 +106,8 @@ const struct rec_reader *profile_reader(const struct profile *p);
 const struct weights *profile_sum(const struct profile *p);
 /* Wall time of the recording, ns: from start to end (or to the last event when it is cut). */
 uint64_t profile_elapsed_ns(const struct profile *p);
+/* The same of each recording that was merged, summed: what a rate of looks refers to. */
+uint64_t profile_recorded_ns(const struct profile *p);
 /* CPU time of all processes: by the kernel where known, else from the samples. */
 uint64_t profile_cpu_ns(const struct profile *p);
 /* Losses by enum rec_loss_kind. */

@@ -28,12 +28,6 @@ int tally_index(struct tally_table *t, uint64_t key, uint32_t *index)
     return map_put(&t->by_key, key, *index);
 }
 
-void tally_enter(struct tally *t, const struct weights *below)
-{
-    if (t->on_path++ == 0)
-        weights_add(&t->total, below);
-}
-
 uint64_t weights_of(const struct weights *w, enum metric metric)
 {
     switch (metric) {
@@ -61,6 +55,7 @@ void weights_add(struct weights *to, const struct weights *w)
     to->in_c += w->in_c;
     to->blocked += w->blocked;
     to->samples += w->samples;
+    to->stretches += w->stretches;
 }
 
 bool weights_any(const struct weights *w)

@@ -44,13 +44,6 @@ static inline struct tally *tally_at(const struct tally_table *t, uint32_t index
     return (struct tally *)t->items.data + index;
 }
 
-/* A walk enters a stack node of the thing: `below` is the weight of the node and of all stacks through it. */
-void tally_enter(struct tally *t, const struct weights *below);
-static inline void tally_leave(struct tally *t)
-{
-    t->on_path--;
-}
-
 /* Sums; none overflows by undefined behaviour. */
 void weights_add(struct weights *to, const struct weights *w);
 bool weights_any(const struct weights *w);

@@ -26,9 +26,9 @@ void trie_release(struct trie *t)
     map_release(&t->by_content);
 }
 
-int trie_child(struct trie *t, uint32_t parent, uint32_t frame, uint32_t *node)
+int trie_child(struct trie *t, uint32_t parent, uint32_t what, uint32_t frame, uint32_t *node)
 {
-    uint64_t key = (uint64_t)parent << 32 | frame;
+    uint64_t key = (uint64_t)parent << 32 | what;
     *node = map_get(&t->by_content, key);
     if (*node != MAP_NONE)
         return 0;

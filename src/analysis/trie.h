@@ -10,7 +10,8 @@
 #define TRIE_MAX (3u << 18)
 
 /* Invariants: nodes holds count profile_nodes, the first of them the empty stack; a node's parent has a
- * smaller index; by_content maps parent << 32 | frame to the node. */
+ * smaller index; by_content maps parent << 32 | what it is told apart by, to
+ * the node. */
 struct trie {
     struct buf nodes; /* struct profile_node */
     struct map by_content;
@@ -20,9 +21,9 @@ struct trie {
 int trie_init(struct trie *t);
 void trie_release(struct trie *t);
 
-/* The node of `frame` called from `parent`, made if it is new; `parent` itself once there are TRIE_MAX nodes.
- */
-int trie_child(struct trie *t, uint32_t parent, uint32_t frame, uint32_t *node);
+/* The node that `what` (the frame, or its function) makes of `parent`, made with `frame` if it is new;
+ * `parent` itself once there are TRIE_MAX nodes. */
+int trie_child(struct trie *t, uint32_t parent, uint32_t what, uint32_t frame, uint32_t *node);
 
 static inline struct profile_node *trie_at(const struct trie *t, uint32_t node)
 {

@@ -8,7 +8,6 @@ struct profile {
     struct rec_reader *reader;
     struct profile_filter filter;
     struct fold fold;
-    struct weights sum;
     uint64_t last_ns; /* the end of the latest event */
     uint64_t losses[REC_LOSS_KINDS];
     struct rec_stats stats;

@@ -12,7 +12,7 @@
 static struct export_options export_options_of(const struct options *o, const char *path)
 {
     return (struct export_options){
-        .filter = {.pid = (uint32_t)o->pid, .tid = (uint32_t)o->tid, .tasks = o->async},
+        .filter = view_filter(o),
         .metric = (enum metric)o->metric,
         .lines = o->lines,
         .per_process = o->per_process,

@@ -124,9 +124,10 @@ static int set_int(const struct parser *p, const struct option_def *d, const cha
     char title[32];
     errno = 0;
     long n = strtol(text, &end, 10);
-    if (end == text || *end || errno || n < 1 || n > INT_MAX)
-        return usage_error(p->verb, "%s takes a whole number above 0, not '%s'", option_title(d, title),
-                           text);
+    bool index = d->kind == OPTION_INDEX;
+    if (end == text || *end || errno || n < !index || n > INT_MAX)
+        return usage_error(p->verb, "%s takes a whole number %s 0, not '%s'", option_title(d, title),
+                           index ? "from" : "above", text);
     *(int *)((char *)p->o + d->offset) = (int)n;
     return 0;
 }
@@ -166,6 +167,7 @@ static int set_value(struct parser *p, const struct option_def *d, const char *t
         *(const char **)((char *)p->o + d->offset) = text;
         return 0;
     case OPTION_INT:
+    case OPTION_INDEX:
         return set_int(p, d, text);
     case OPTION_CHOICE:
         return set_choice(p, d, text);
@@ -236,14 +238,26 @@ static int parse_word(struct parser *p)
 
 int options_parse(const struct verb *verb, int argc, char **argv, struct options *o)
 {
-    *o = (struct options){.verb = verb, .rate_hz = 1000, .format = -1};
+    *o = (struct options){.verb = verb, .rate_hz = 1000, .format = -1, .rank = -1};
     struct parser p = {.verb = verb, .o = o, .at = argv + 1};
-    while (!p.done) {
-        int rc = parse_word(&p);
-        if (rc)
-            return rc;
+    bool mixed = verb->bit & VERBS_MIXED;
+    char **words = argv + 1;
+    char **end = words;
+    for (;;) {
+        while (!p.done) {
+            int rc = parse_word(&p);
+            if (rc)
+                return rc;
+        }
+        if (!mixed || !*p.at)
+            break;
+        /* What was read is spent: its place takes the words, so that they stand together. */
+        *end++ = *p.at++;
+        p.done = end > words && strcmp(p.at[-2], "--") == 0;
     }
-    o->words = p.at;
-    o->word_count = (size_t)(argv + argc - p.at);
+    if (!mixed)
+        words = p.at;
+    o->words = words;
+    o->word_count = mixed ? (size_t)(end - words) : (size_t)(argv + argc - p.at);
     return 0;
 }

@@ -2,7 +2,7 @@
  * them; nothing else in the tree knows the name of an option.
  *
  * Options end at the first word that is not one (the command follows), at `--`, and at -m and -c, which
- * take the rest of the words as Python does.
+ * take the rest of the words as Python does. Verbs that take no command let options stand between words.
  */
 #ifndef ZOND_CLI_OPTIONS_H
 #define ZOND_CLI_OPTIONS_H
@@ -26,7 +26,12 @@ enum verb_bit {
     VERB_LINES = 1 << 4,
     VERB_EXPORT = 1 << 5,
     VERB_DOCTOR = 1 << 6,
+    VERB_DIFF = 1 << 7,
+    VERB_MERGE = 1 << 8,
 };
+
+/* Verbs that take no command: options may stand behind and between their words. */
+#define VERBS_MIXED (VERB_DIFF | VERB_MERGE)
 
 /* What the words after the options are. */
 enum launch {
@@ -52,11 +57,14 @@ struct options {
     int limit;          /* rows of a table; 0: the view's default */
     int pid;            /* 0: all */
     int tid;            /* 0: all */
+    int rank;           /* -1: all */
+    const char *host;   /* NULL: all */
     bool json;
     bool quiet;
     bool async;
     bool per_process;
     bool lines;
+    bool shares;
     bool help;
     enum launch launch;
     char **words; /* ended by NULL */
@@ -67,6 +75,7 @@ struct options {
 enum option_kind {
     OPTION_FLAG,    /* bool: true when given */
     OPTION_INT,     /* int > 0 */
+    OPTION_INDEX,   /* int >= 0 */
     OPTION_SECONDS, /* double > 0 */
     OPTION_RATE,    /* double > 0, or the word "max": 0 */
     OPTION_STRING,  /* const char * */

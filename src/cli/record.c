@@ -16,6 +16,7 @@
 
 #include "cli/rights.h"
 #include "os/proc.h"
+#include "os/rank.h"
 #include "record/writer.h"
 #include "sample/sampler.h"
 
@@ -125,8 +126,9 @@ static uint64_t period_of(const struct options *o)
     return o->rate_hz > 0 ? (uint64_t)((double)NS_PER_S / o->rate_hz) : 0;
 }
 
-/* Begins the recording in place of what was in the output. Takes fd. */
-static int begin_output(struct session *s, int fd, bool attached)
+/* Begins the recording in place of what was in the output. Takes fd. attached: the process, or 0 for our own.
+ */
+static int begin_output(struct session *s, int fd, pid_t attached)
 {
     /* A pipe or device cannot be cut, and need not be. */
     if (ftruncate(fd, 0) < 0 && errno != EINVAL) {
@@ -144,7 +146,8 @@ static int begin_output(struct session *s, int fd, bool attached)
                                 .started_wall_ns = clock_wall_ns(),
                                 .started_ns = clock_ns(),
                                 .period_ns = period_of(s->o),
-                                .attached = attached};
+                                .attached = attached != 0,
+                                .rank = rank_of(attached)};
     int err = rec_writer_new(fd, &header, &s->writer);
     return err ? fail(EXIT_ZOND, "cannot begin the recording: %s", strerror(-err)) : 0;
 }
@@ -207,7 +210,7 @@ static void explain_no_python(const struct session *s, pid_t pid)
 static void record_running(struct session *s, int fd, pid_t pid)
 {
     s->result.end.code = -1;
-    if (begin_output(s, fd, false) == 0) {
+    if (begin_output(s, fd, 0) == 0) {
         struct sampler_options options = sampler_options_of(s->o, true);
         int err = sampler_run(pid, &s->signals, s->writer, &options, &s->result);
         close_writer(s);
@@ -316,7 +319,7 @@ static int record_attached(struct session *s, pid_t pid)
     proc_command(pid, &s->command);
     int status = open_output(s, name, pid, &fd);
     if (!status)
-        status = begin_output(s, fd, true);
+        status = begin_output(s, fd, pid);
     if (status)
         return status;
     proc_raise_descriptors();

@@ -10,7 +10,9 @@
 #define VERBS_LAUNCH (VERB_RUN | VERBS_VIEW)
 #define VERBS_RECORD (VERBS_LAUNCH | VERB_ATTACH)
 #define VERBS_SUMMARY (VERB_RUN | VERB_ATTACH | VERBS_TEXT)
-#define VERBS_ALL (VERBS_RECORD | VERB_DOCTOR)
+/* What prints tables of a recording. */
+#define VERBS_TABLES (VERBS_SUMMARY | VERB_DIFF)
+#define VERBS_ALL (VERBS_RECORD | VERB_DIFF | VERB_MERGE | VERB_DOCTOR)
 
 static const char *const metric_words[METRIC_COUNT + 1] = {
     [METRIC_WALL] = "wall",
@@ -36,6 +38,8 @@ const struct option_def option_table[] = {
      AT(output), 0, VERBS_RECORD & ~VERB_EXPORT, true},
     {"output", 'o', OPTION_STRING, "FILE", "write here (default: standard output)", NULL, AT(output), 0,
      VERB_EXPORT, false},
+    {"output", 'o', OPTION_STRING, "FILE", "write the merged recording here", NULL, AT(output), 0, VERB_MERGE,
+     false},
     {"rate", 'r', OPTION_RATE, "HZ", "look so often in a second (default: 1000); max: without a pause", NULL,
      AT(rate_hz), 0, VERBS_RECORD, true},
     {"duration", 'd', OPTION_SECONDS, "SECONDS", "record for so long, then let the program go on", NULL,
@@ -50,23 +54,30 @@ const struct option_def option_table[] = {
      false},
     {"metric", 0, OPTION_CHOICE, "METRIC",
      "what to count: time on the clock, on a CPU, holding the GIL, or collecting garbage", metric_words,
-     AT(metric), 0, VERBS_SUMMARY | VERB_EXPORT, false},
+     AT(metric), 0, VERBS_TABLES | VERB_EXPORT, false},
     {"pid", 0, OPTION_INT, "N", "only this process", NULL, AT(pid), 0, VERBS_VIEW, false},
     {"tid", 0, OPTION_INT, "N", "only this thread", NULL, AT(tid), 0, VERBS_VIEW, false},
+    {"rank", 0, OPTION_INDEX, "N", "only this rank of a job", NULL, AT(rank), 0, VERBS_VIEW, false},
+    {"host", 0, OPTION_STRING, "NAME", "only what this machine recorded", NULL, AT(host), 0, VERBS_VIEW,
+     false},
     {"async", 0, OPTION_FLAG, NULL, "await chains of waiting asyncio tasks, instead of threads (3.14+)", NULL,
-     AT(async), 0, VERBS_VIEW, false},
+     AT(async), 0, VERBS_VIEW | VERB_DIFF, false},
     {"per-process", 0, OPTION_FLAG, NULL, "keep the processes apart instead of summing them", NULL,
      AT(per_process), 0, VERBS_VIEW, false},
     {"lines", 0, OPTION_FLAG, NULL, "a frame is a line, not a function", NULL, AT(lines), 0, VERB_EXPORT,
      false},
-    {"limit", 'n', OPTION_INT, "N", "rows of a table", NULL, AT(limit), 0, VERBS_SUMMARY, false},
-    {"json", 0, OPTION_FLAG, NULL, "print one JSON object instead of text", NULL, AT(json), 0, VERBS_SUMMARY,
+    {"shares", 0, OPTION_FLAG, NULL, "compare shares of the whole instead of seconds", NULL, AT(shares), 0,
+     VERB_DIFF, false},
+    {"limit", 'n', OPTION_INT, "N", "rows of a table", NULL, AT(limit), 0, VERBS_TABLES, false},
+    {"json", 0, OPTION_FLAG, NULL, "print one JSON object instead of text", NULL, AT(json), 0, VERBS_TABLES,
      false},
     {"width", 0, OPTION_INT, "N", "columns to fill (default: those of the terminal)", NULL, AT(width), 0,
-     VERBS_SUMMARY, false},
-    {"color", 0, OPTION_CHOICE, "WHEN", "use colour", color_words, AT(color), 0, VERBS_SUMMARY, false},
+     VERBS_TABLES, false},
+    {"color", 0, OPTION_CHOICE, "WHEN", "use colour", color_words, AT(color), 0, VERBS_TABLES, false},
     {"quiet", 'q', OPTION_FLAG, NULL, "print nothing of zond's own but errors and where the recording is",
      NULL, AT(quiet), 0, VERBS_RECORD, false},
+    {"quiet", 'q', OPTION_FLAG, NULL, "say only what could not be merged", NULL, AT(quiet), 0, VERB_MERGE,
+     false},
     {"help", 'h', OPTION_FLAG, NULL, "this help", NULL, AT(help), 0, VERBS_ALL, false},
 };
 const size_t option_count = ARRAY_LEN(option_table);
@@ -119,6 +130,26 @@ const struct verb verb_table[] = {
      "zond export --format collapsed app-4242.zond > app.collapsed\n"
      "zond export --format speedscope -o app.speedscope.json app-4242.zond\n",
      verb_export},
+    {"diff", VERB_DIFF, "[options] A.zond B.zond", "what changed between two recordings",
+     "Functions, lines and stacks whose time differs, the largest difference first, and what appeared and\n"
+     "vanished. The two can be of different versions of the program, of Python, and of different machines:\n"
+     "functions are found by their module and name, lines by their distance from the start of the function.\n"
+     "Differences that are no larger than the noise of the samples are counted, not shown.\n",
+     "zond diff before.zond after.zond\n"
+     "zond diff --metric cpu before.zond after.zond\n"
+     "zond diff --shares short-run.zond long-run.zond    runs that did different amounts of work\n"
+     "zond diff --json before.zond after.zond | jq '.functions[] | select(.self.clear)'\n",
+     verb_diff},
+    {"merge", VERB_MERGE, "FILE... -o OUT", "many recordings into one: the workers of a job",
+     "Each recording is kept apart by its host, rank and process. Their clocks are aligned by the wall time "
+     "at\n"
+     "which they began. One that is cut or damaged is taken up to there, one that cannot be read is left "
+     "out;\n"
+     "both are said, also in the views of the merged recording. A merged recording can be merged again.\n",
+     "zond merge worker-*.zond -o job.zond\n"
+     "zond report job.zond                      the job as a whole\n"
+     "zond report --rank 3 job.zond             one of its ranks\n",
+     verb_merge},
     {"doctor", VERB_DOCTOR, "", "what this machine and user allow, and how to allow more",
      "Checks what zond needs to look into other processes, and says how to get what is missing.\n",
      "zond doctor\n", verb_doctor},

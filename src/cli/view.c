@@ -53,17 +53,20 @@ int view_recording(const struct options *o, struct view_source *source)
     return 0;
 }
 
-/* A sentence on stderr for a recording that cannot be shown; returns EXIT_ZOND. */
-static int cannot(const struct options *o, const char *path, int error)
+const char *view_why(int error)
 {
-    const char *why = strerror(-error);
     if (error == -EINVAL)
-        why = "it is not a zond recording";
-    else if (error == -ENODATA)
-        why = "it ends before its header is whole, so there is nothing in it";
-    else if (error == -EPROTONOSUPPORT)
-        why = "it was made by a newer zond; update this one";
-    fprintf(stderr, "zond %s: cannot read %s: %s\n", o->verb->name, path, why);
+        return "it is not a zond recording";
+    if (error == -ENODATA)
+        return "it ends before its header is whole, so there is nothing in it";
+    if (error == -EPROTONOSUPPORT)
+        return "it was made by a newer zond; update this one";
+    return strerror(-error);
+}
+
+int view_cannot_read(const struct options *o, const char *path, int error)
+{
+    fprintf(stderr, "zond %s: cannot read %s: %s\n", o->verb->name, path, view_why(error));
     return EXIT_ZOND;
 }
 
@@ -74,7 +77,7 @@ struct rec_reader *view_open(const struct options *o, const char *path, int *fd)
     int rc = *fd < 0 ? -errno : rec_reader_new(*fd, &r);
     if (rc == 0)
         return r;
-    cannot(o, path, rc);
+    view_cannot_read(o, path, rc);
     if (*fd >= 0)
         close(*fd);
     return NULL;
@@ -92,20 +95,31 @@ static struct report_style style_of(const struct options *o, const char *path, c
     return style;
 }
 
-/* Shows what one filter lets through. */
-static int show_filtered(const struct options *o, const char *path, FILE *to, view_show *show, uint32_t pid)
+struct profile_filter view_filter(const struct options *o)
 {
-    struct profile_filter filter = {.pid = pid, .tid = (uint32_t)o->tid, .tasks = o->async};
+    return (struct profile_filter){.host = o->host,
+                                   .rank = o->rank < 0 ? 0 : (uint64_t)o->rank + 1,
+                                   .pid = (uint32_t)o->pid,
+                                   .tid = (uint32_t)o->tid,
+                                   .tasks = o->async};
+}
+
+/* Shows what one filter lets through. */
+static int show_filtered(const struct options *o, const char *path, FILE *to, view_show *show,
+                         struct profile_filter filter)
+{
     struct profile *p = NULL;
     char here[PATH_MAX];
     int fd;
+    bool calls = show == report_calls && !o->json;
+    filter.without = PROFILE_WITHOUT_STACKS | (calls ? 0 : PROFILE_WITHOUT_CALLS);
     struct rec_reader *r = view_open(o, path, &fd);
     if (!r)
         return EXIT_ZOND;
     int rc = profile_new(r, &filter, &p);
     struct report_style style = style_of(o, path, getcwd(here, sizeof(here)), to);
     if (rc)
-        cannot(o, path, rc);
+        view_cannot_read(o, path, rc);
     else if ((rc = o->json ? report_json(to, p, &style) : show(to, p, &style)))
         fprintf(stderr, "zond %s: cannot write: %s\n", o->verb->name, strerror(-rc));
     profile_free(p);
@@ -114,45 +128,73 @@ static int show_filtered(const struct options *o, const char *path, FILE *to, vi
     return rc ? EXIT_ZOND : 0;
 }
 
-/* The pids in a recording, each once, in order. The caller frees. NULL after a sentence. */
-static uint32_t *pids_of(const struct options *o, const char *path, size_t *count)
+/* A process: all its entries, of which it has one for each program that it became. */
+struct apart {
+    uint32_t part;
+    uint32_t pid;
+    uint32_t rank;
+};
+
+static int by_part(const void *a, const void *b)
+{
+    const struct apart *x = a;
+    const struct apart *y = b;
+    if (x->part != y->part)
+        return x->part < y->part ? -1 : 1;
+    return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+/* The processes of a recording, each once. The caller frees. NULL after a sentence. */
+static struct apart *processes_of(const struct options *o, const char *path, size_t *count)
 {
     static const struct rec_events none = {0};
+    struct profile_filter filter = view_filter(o);
     int fd;
     struct rec_reader *r = view_open(o, path, &fd);
     if (!r)
         return NULL;
     int rc = rec_reader_run(r, &none, NULL);
     uint32_t all = rec_reader_process_count(r);
-    uint32_t *pids = rc ? NULL : calloc((size_t)all + 1, sizeof(*pids));
+    struct apart *list = rc ? NULL : calloc((size_t)all + 1, sizeof(*list));
+    size_t n = 0;
     *count = 0;
-    for (uint32_t i = 0; pids && i < all; i++) {
-        uint32_t pid = rec_reader_process(r, i).pid;
-        size_t k = 0;
-        while (k < *count && pids[k] != pid)
-            k++;
-        if (k == *count)
-            pids[(*count)++] = pid;
+    for (uint32_t i = 0; list && i < all; i++) {
+        struct rec_process p = rec_reader_process(r, i);
+        uint32_t part = rec_reader_part_of(r, i);
+        if (profile_takes_process(&filter, r, i))
+            list[n++] = (struct apart){part, p.pid, rec_reader_part(r, part).header.rank};
     }
-    if (!pids)
-        cannot(o, path, rc ? rc : -ENOMEM);
+    if (list)
+        qsort(list, n, sizeof(*list), by_part);
+    for (size_t i = 0; i < n; i++) {
+        if (!i || by_part(&list[i], &list[i - 1]))
+            list[(*count)++] = list[i];
+    }
+    if (!list)
+        view_cannot_read(o, path, rc ? rc : -ENOMEM);
     rec_reader_free(r);
     close(fd);
-    return pids;
+    return list;
 }
 
 static int show_each_process(const struct options *o, const char *path, FILE *to, view_show *show)
 {
     size_t count;
     int status = 0;
-    uint32_t *pids = pids_of(o, path, &count);
-    for (size_t i = 0; pids && i < count && status == 0; i++) {
-        fprintf(to, "%s--- process %u\n", i ? "\n" : "", pids[i]);
-        status = show_filtered(o, path, to, show, pids[i]);
+    struct apart *list = processes_of(o, path, &count);
+    for (size_t i = 0; list && i < count && status == 0; i++) {
+        struct profile_filter filter = view_filter(o);
+        filter.part = list[i].part + 1;
+        filter.pid = list[i].pid;
+        fprintf(to, "%s--- process %u", i ? "\n" : "", list[i].pid);
+        if (list[i].rank != REC_NO_RANK)
+            fprintf(to, ", rank %u", list[i].rank);
+        fputc('\n', to);
+        status = show_filtered(o, path, to, show, filter);
     }
-    if (!pids)
+    if (!list)
         return EXIT_ZOND;
-    free(pids);
+    free(list);
     return status;
 }
 
@@ -160,7 +202,7 @@ int view_file(const struct options *o, const char *path, FILE *to, view_show *sh
 {
     if (o->per_process && !o->json && !o->pid)
         return show_each_process(o, path, to, show);
-    return show_filtered(o, path, to, show, (uint32_t)o->pid);
+    return show_filtered(o, path, to, show, view_filter(o));
 }
 
 int view_main(const struct options *o, view_show *show)

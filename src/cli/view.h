@@ -31,6 +31,14 @@ struct view_source {
  * exit status, after a sentence. */
 int view_recording(const struct options *o, struct view_source *source);
 
+/* What the options let through. */
+struct profile_filter view_filter(const struct options *o);
+
+/* Why a recording cannot be read: a clause for the error. */
+const char *view_why(int error);
+/* A sentence on stderr for a recording that cannot be read, with its error; returns EXIT_ZOND. */
+int view_cannot_read(const struct options *o, const char *path, int error);
+
 /* Opens a recording; says why if it cannot. NULL: said. *fd is to be closed after rec_reader_free. */
 struct rec_reader *view_open(const struct options *o, const char *path, int *fd);
 

@@ -106,14 +106,10 @@ static int path_of(struct paths *p, uint32_t process, uint32_t stack, uint32_t *
     return rc;
 }
 
-static bool wanted(const struct paths *p, const struct rec_sample *s, const struct rec_thread *thread)
+static bool wanted(const struct paths *p, const struct rec_sample *s)
 {
     const struct profile_filter *f = &p->options->filter;
-    if (f->tasks != !!(s->state & REC_TASK))
-        return false;
-    if (f->tid && f->tid != thread->tid)
-        return false;
-    return !f->pid || f->pid == rec_reader_process(p->reader, thread->process).pid;
+    return f->tasks == !!(s->state & REC_TASK) && profile_takes(f, p->reader, s->thread);
 }
 
 static uint64_t weight_of(const struct rec_sample *s, enum metric metric)
@@ -183,7 +179,7 @@ static int on_sample(void *ctx, const struct rec_sample *s)
     struct rec_thread thread = rec_reader_thread(p->reader, s->thread);
     uint64_t weight = weight_of(s, p->options->metric);
     uint32_t path;
-    if (!weight || !wanted(p, s, &thread))
+    if (!weight || !wanted(p, s))
         return 0;
     int rc = path_of(p, thread.process, s->stack, &path);
     if (rc)

@@ -1,4 +1,4 @@
-/* block: see block.h. Knows lengths, checksums and zstd; nothing of what a payload means. */
+/* block: see block.h. Knows lengths, checksums and zstd; of payloads only that of a header. */
 #include "record/block.h"
 
 #include <errno.h>
@@ -47,6 +47,25 @@ int preamble_get(const uint8_t *from, uint32_t *version)
         return -EINVAL;
     *version = get_u32(from + 8);
     return 0;
+}
+
+void block_put_bytes(struct buf *to, const void *bytes, size_t len)
+{
+    buf_put_varint(to, len);
+    buf_put(to, bytes, len);
+}
+
+void rec_header_put(struct buf *to, const struct rec_header *h)
+{
+    block_put_bytes(to, h->zond, strlen(h->zond));
+    block_put_bytes(to, h->host, strlen(h->host));
+    block_put_bytes(to, h->command, h->command_len);
+    buf_put_varint(to, h->started_wall_ns);
+    buf_put_varint(to, h->started_ns);
+    buf_put_varint(to, h->period_ns);
+    buf_put_varint(to, REC_TIME_UNIT_NS);
+    buf_put_varint(to, h->attached ? 1 : 0);
+    buf_put_varint(to, h->rank == REC_NO_RANK ? 0 : (uint64_t)h->rank + 1);
 }
 
 static void head_put(uint8_t *to, const struct block_head *head)

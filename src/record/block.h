@@ -5,6 +5,7 @@
 #define ZOND_RECORD_BLOCK_H
 
 #include "base/buf.h"
+#include "record/model.h"
 
 #define BLOCK_HEAD_SIZE 20
 
@@ -21,6 +22,11 @@ struct block_head {
 void preamble_put(uint8_t *to, uint32_t version);
 /* -EINVAL when this is no recording. */
 int preamble_get(const uint8_t *from, uint32_t *version);
+
+/* A length, then so many bytes. */
+void block_put_bytes(struct buf *to, const void *bytes, size_t len);
+/* The payload of a header block. */
+void rec_header_put(struct buf *to, const struct rec_header *h);
 
 /* -EBADMSG when the checksum of the head is wrong or a length is beyond the format's limits. */
 int block_head_get(const uint8_t from[BLOCK_HEAD_SIZE], struct block_head *head);

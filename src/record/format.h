@@ -18,6 +18,7 @@ enum rec_block_type {
     REC_BLOCK_HEADER = 1,
     REC_BLOCK_CHUNK = 2,
     REC_BLOCK_END = 3,
+    REC_BLOCK_MERGED = 4,
 };
 
 /* Sections of a chunk. Those from REC_COL_THREAD on are the columns of the samples. */
@@ -75,8 +76,9 @@ static inline uint64_t rec_units(uint64_t since_start_ns, uint64_t unit_ns)
 #define REC_MAX_STRING_BYTES (32u << 20) /* with a NUL byte after each */
 #define REC_MAX_CODES (3u << 17)
 #define REC_MAX_FRAMES (3u << 18)
-#define REC_MAX_NODES (3u << 18) /* in one epoch */
 #define REC_MAX_PROCESSES (1u << 20)
+/* Of the headers of all parts. */
+#define REC_MAX_HEADER_STRINGS (256u << 20)
 #define REC_MAX_THREADS (1u << 20)
 
 /* Steps from the lane's last node to the caller of new nodes; farther callers are named by id. */

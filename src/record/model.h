@@ -8,7 +8,9 @@
 
 #include "base/base.h"
 
+/* Of a recording as it is made, and of one merged from others: the newest. */
 #define REC_FORMAT_VERSION 1
+#define REC_FORMAT_MERGED 2
 
 enum rec_kind {
     REC_PYTHON = 0,
@@ -43,6 +45,9 @@ struct rec_node {
 };
 
 #define REC_NO_STACK 0u
+
+/* Nodes in one epoch, with node 0: a limit of the format, as those of record/format.h. */
+#define REC_MAX_NODES (3u << 18)
 
 /* State of a sample: bits that can hold at once. None set, with cpu_ns 0: it waited. */
 enum rec_state {
@@ -139,13 +144,32 @@ struct rec_header {
     uint64_t started_ns;
     uint64_t period_ns; /* between ticks; 0 = as fast as possible */
     bool attached;      /* attach, not run */
+    uint32_t rank;      /* of the program among those of its job, or REC_NO_RANK */
 };
+
+#define REC_NO_RANK UINT32_MAX
 
 /* The last block of a complete recording. */
 struct rec_end {
     uint64_t ended_ns;
     int32_t code;   /* of the command; REC_NO_CODE if unknown */
     int32_t signal; /* 0 if none */
+};
+
+/* What stopped the reading of a recording before its end block. */
+enum rec_break {
+    REC_WHOLE = 0, /* complete: the end block was there */
+    REC_CUT,       /* ends without an end block, or inside a block */
+    REC_CORRUPT,   /* a checksum or a content does not fit */
+};
+
+/* What a merge did, as the merged recording says at its end. cut and corrupt are of those that were merged,
+ * as far as they go; left_out: not even a header could be read. */
+struct rec_merged {
+    uint64_t parts;
+    uint64_t cut;
+    uint64_t corrupt;
+    uint64_t left_out;
 };
 
 #endif

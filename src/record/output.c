@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -18,6 +17,7 @@
 
 #include "record/block.h"
 #include "record/format.h"
+#include "record/io.h"
 
 /* Enough for zstd, whose tables are on the heap, and for a sanitizer's frames. */
 #define STACK_SIZE (256u << 10)
@@ -63,26 +63,10 @@ size_t output_queued(const struct output *o)
     return atomic_load_explicit(&o->queued, memory_order_relaxed);
 }
 
-static int write_all(int fd, const uint8_t *bytes, size_t len)
-{
-    while (len) {
-        ssize_t n = write(fd, bytes, len);
-        if (n >= 0) {
-            bytes += n;
-            len -= (size_t)n;
-        } else if (errno == EAGAIN) {
-            poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
-        } else if (errno != EINTR) {
-            return -errno;
-        }
-    }
-    return 0;
-}
-
 /* All of it, or none of it where the file can be cut. */
 static void write_whole(struct output *o, const uint8_t *bytes, size_t len)
 {
-    int err = write_all(o->fd, bytes, len);
+    int err = io_write(o->fd, bytes, len);
     if (!err) {
         o->whole += (off_t)len;
         return;

@@ -1,4 +1,5 @@
-/* reader: see reader.h. This file finds blocks and sections; reader_tables.c and reader_samples.c read them.
+/* reader: see reader.h. This file finds blocks and sections; reader_tables.c and reader_samples.c read them,
+ * and reader_parts.c knows what is common to the parts of a merged recording.
  *
  * What a block claims is checked before it is believed, in this order: the checksum of its head, its lengths
  * against the limits of the format, the checksum of its payload, each value where it is used.
@@ -6,11 +7,10 @@
 #include "record/reader.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "record/io.h"
 #include "record/reader_state.h"
 
 /* Input ----------------------------------------------------------------------------------------------- */
@@ -19,17 +19,11 @@
 static int read_exactly(int fd, uint8_t *to, size_t len)
 {
     while (len) {
-        ssize_t n = read(fd, to, len);
-        if (n > 0) {
-            to += n;
-            len -= (size_t)n;
-        } else if (n == 0) {
-            return -ENODATA;
-        } else if (errno == EAGAIN) {
-            poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, -1);
-        } else if (errno != EINTR) {
-            return -errno;
-        }
+        ssize_t n = io_read(fd, to, len);
+        if (n <= 0)
+            return n ? (int)n : -ENODATA;
+        to += n;
+        len -= (size_t)n;
     }
     return 0;
 }
@@ -55,39 +49,6 @@ static int read_block(struct rec_reader *r, struct block_head *head)
 
 /* Header ---------------------------------------------------------------------------------------------- */
 
-/* Copies a string of the header, NUL-terminated, behind the others. Only for as many bytes as were reserved.
- */
-static const char *copy_string(struct buf *to, struct cursor *c, size_t *len)
-{
-    *len = cursor_varint(c);
-    const uint8_t *bytes = cursor_bytes(c, *len);
-    const char *at = (const char *)to->data + to->len;
-    buf_put(to, bytes, bytes ? *len : 0);
-    buf_put_u8(to, 0);
-    return at;
-}
-
-static int parse_header(struct rec_reader *r)
-{
-    struct cursor c = cursor_of(r->raw.data, r->raw.len);
-    struct rec_header *h = &r->header;
-    size_t len;
-    if (!buf_reserve(&r->header_strings, r->raw.len + 3))
-        return r->header_strings.error;
-    h->zond = copy_string(&r->header_strings, &c, &len);
-    h->host = copy_string(&r->header_strings, &c, &len);
-    h->command = copy_string(&r->header_strings, &c, &h->command_len);
-    h->started_wall_ns = cursor_varint(&c);
-    h->started_ns = cursor_varint(&c);
-    h->period_ns = cursor_varint(&c);
-    r->unit_ns = cursor_varint(&c);
-    h->attached = cursor_varint(&c) & 1;
-    if (c.bad || r->unit_ns == 0 || r->unit_ns > NS_PER_S)
-        return -EBADMSG;
-    r->period = h->period_ns / r->unit_ns;
-    return 0;
-}
-
 static int read_header(struct rec_reader *r)
 {
     uint8_t preamble[REC_PREAMBLE_SIZE];
@@ -96,8 +57,9 @@ static int read_header(struct rec_reader *r)
         err = preamble_get(preamble, &r->header.version);
     if (err)
         return err;
-    if (r->header.version > REC_FORMAT_VERSION)
+    if (r->header.version > REC_FORMAT_MERGED)
         return -EPROTONOSUPPORT;
+    r->merged = r->header.version == REC_FORMAT_MERGED;
     struct block_head head;
     err = read_block(r, &head);
     if (!err && head.type != REC_BLOCK_HEADER)
@@ -105,7 +67,7 @@ static int read_header(struct rec_reader *r)
     if (!err)
         err = block_unpack(r->unpacker, &head, r->stored.data, &r->raw);
     if (!err)
-        err = parse_header(r);
+        err = reader_begin_part(r);
     r->offset = REC_PREAMBLE_SIZE + BLOCK_HEAD_SIZE + head.stored;
     return err;
 }
@@ -114,14 +76,20 @@ static int read_header(struct rec_reader *r)
 
 static int init_tables(struct rec_reader *r)
 {
-    buf_init(&r->header_strings, REC_MAX_RAW + 3);
+    buf_init(&r->header_strings, REC_MAX_HEADER_STRINGS);
+    buf_init(&r->parts, REC_MAX_PROCESSES * sizeof(struct reader_part));
+    buf_init(&r->local_strings, REC_MAX_STRINGS * sizeof(uint32_t));
+    buf_init(&r->local_codes, REC_MAX_CODES * sizeof(uint32_t));
+    buf_init(&r->local_frames, REC_MAX_FRAMES * sizeof(uint32_t));
+    map_init(&r->strings_by_hash);
     buf_init(&r->stored, REC_MAX_STORED + 1);
     buf_init(&r->raw, REC_MAX_RAW + 1);
     buf_init(&r->string_bytes, REC_MAX_STRING_BYTES);
     buf_init(&r->string_ends, REC_MAX_STRINGS * sizeof(uint32_t));
-    buf_init(&r->codes, REC_MAX_CODES * sizeof(struct rec_code));
-    buf_init(&r->frames, REC_MAX_FRAMES * sizeof(struct rec_frame));
+    intern_init(&r->codes, sizeof(struct rec_code), REC_MAX_CODES);
+    intern_init(&r->frames, sizeof(struct rec_frame), REC_MAX_FRAMES);
     buf_init(&r->nodes, REC_MAX_NODES * sizeof(struct rec_node));
+    buf_init(&r->part_of, REC_MAX_PROCESSES * sizeof(uint32_t));
     buf_init(&r->processes, REC_MAX_PROCESSES * sizeof(struct rec_process));
     buf_init(&r->threads, REC_MAX_THREADS * sizeof(struct reader_thread));
     buf_put_u8(&r->string_bytes, 0);
@@ -154,10 +122,15 @@ void rec_reader_free(struct rec_reader *r)
 {
     if (!r)
         return;
-    struct buf *all[] = {&r->header_strings, &r->stored, &r->raw,   &r->string_bytes, &r->string_ends,
-                         &r->codes,          &r->frames, &r->nodes, &r->processes,    &r->threads};
+    struct buf *all[] = {&r->part_of,      &r->header_strings, &r->stored,        &r->raw,
+                         &r->string_bytes, &r->string_ends,    &r->nodes,         &r->processes,
+                         &r->threads,      &r->parts,          &r->local_strings, &r->local_codes,
+                         &r->local_frames};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         buf_release(all[i]);
+    map_release(&r->strings_by_hash);
+    intern_release(&r->codes);
+    intern_release(&r->frames);
     block_unpacker_free(r->unpacker);
     free(r);
 }
@@ -198,23 +171,51 @@ static int take_chunk(struct rec_reader *r)
 static int take_end(struct rec_reader *r)
 {
     struct cursor c = cursor_of(r->raw.data, r->raw.len);
-    r->end.ended_ns = r->header.started_ns + (uint64_t)cursor_svarint(&c);
+    r->end.ended_ns = r->start_ns + (uint64_t)cursor_svarint(&c);
     r->end.code = (int32_t)cursor_svarint(&c);
     r->end.signal = (int32_t)cursor_svarint(&c);
-    r->has_end = !c.bad;
-    return c.bad ? -EBADMSG : 0;
+    if (c.bad)
+        return -EBADMSG;
+    r->has_end = !r->merged;
+    ((struct reader_part *)r->parts.data)[rec_reader_part_count(r) - 1].info.end = r->end;
+    reader_end_part(r, REC_WHOLE);
+    return 0;
 }
 
-static int take_block(struct rec_reader *r, const struct block_head *head)
+static int take_payload(struct rec_reader *r, const struct block_head *head)
 {
-    if (head->type == REC_BLOCK_HEADER)
-        return -EBADMSG;
-    if (head->type != REC_BLOCK_CHUNK && head->type != REC_BLOCK_END)
-        return 0;
     int err = block_unpack(r->unpacker, head, r->stored.data, &r->raw);
     if (err)
         return err;
-    return head->type == REC_BLOCK_CHUNK ? take_chunk(r) : take_end(r);
+    switch (head->type) {
+    case REC_BLOCK_HEADER:
+        return r->merged ? reader_begin_part(r) : -EBADMSG;
+    case REC_BLOCK_CHUNK:
+        return take_chunk(r);
+    case REC_BLOCK_END:
+        return take_end(r);
+    default:
+        return reader_take_merged(r);
+    }
+}
+
+static bool is_known(const struct rec_reader *r, uint32_t type)
+{
+    return type == REC_BLOCK_HEADER || type == REC_BLOCK_CHUNK || type == REC_BLOCK_END ||
+           (type == REC_BLOCK_MERGED && r->merged);
+}
+
+/* What cannot be ends a recording, but only one part of a merged one. */
+static int take_block(struct rec_reader *r, const struct block_head *head)
+{
+    bool of_part = head->type == REC_BLOCK_CHUNK || head->type == REC_BLOCK_END;
+    if (!is_known(r, head->type) || (of_part && r->skips))
+        return 0;
+    int rc = take_payload(r, head);
+    if (rc != -EBADMSG || !r->merged || head->type == REC_BLOCK_MERGED)
+        return rc;
+    reader_end_part(r, REC_CORRUPT);
+    return 0;
 }
 
 int rec_reader_run(struct rec_reader *r, const struct rec_events *events, void *ctx)
@@ -222,7 +223,7 @@ int rec_reader_run(struct rec_reader *r, const struct rec_events *events, void *
     r->events = events;
     r->ctx = ctx;
     int rc = 0;
-    while (!rc && !r->has_end) {
+    while (!rc && !r->has_end && !r->has_merged) {
         struct block_head head;
         rc = read_block(r, &head);
         if (!rc)
@@ -235,7 +236,7 @@ int rec_reader_run(struct rec_reader *r, const struct rec_events *events, void *
     if (rc && rc != -ENODATA && rc != -EBADMSG)
         return rc;
     r->stop = rc == -ENODATA ? REC_CUT : rc == -EBADMSG ? REC_CORRUPT : REC_WHOLE;
-    return events->epoch ? events->epoch(ctx) : 0;
+    return reader_finish(r);
 }
 
 enum rec_break rec_reader_break(const struct rec_reader *r, uint64_t *offset)
@@ -269,13 +270,13 @@ const char *rec_reader_string(const struct rec_reader *r, uint32_t id, size_t *l
 
 struct rec_code rec_reader_code(const struct rec_reader *r, uint32_t id)
 {
-    const struct rec_code *codes = (const struct rec_code *)r->codes.data;
+    const struct rec_code *codes = (const struct rec_code *)r->codes.items.data;
     return id < rec_reader_code_count(r) ? codes[id] : (struct rec_code){0};
 }
 
 struct rec_frame rec_reader_frame(const struct rec_reader *r, uint32_t id)
 {
-    const struct rec_frame *frames = (const struct rec_frame *)r->frames.data;
+    const struct rec_frame *frames = (const struct rec_frame *)r->frames.items.data;
     return id < rec_reader_frame_count(r) ? frames[id] : (struct rec_frame){0};
 }
 
@@ -285,6 +286,16 @@ struct rec_node rec_reader_node(const struct rec_reader *r, uint32_t id)
     return id < rec_reader_node_count(r) ? nodes[id] : (struct rec_node){0};
 }
 
+const struct rec_node *rec_reader_nodes(const struct rec_reader *r)
+{
+    return (const struct rec_node *)r->nodes.data;
+}
+
+uint32_t rec_reader_string_count(const struct rec_reader *r)
+{
+    return reader_count(&r->string_ends, sizeof(uint32_t));
+}
+
 uint32_t rec_reader_node_count(const struct rec_reader *r)
 {
     return reader_count(&r->nodes, sizeof(struct rec_node));
@@ -292,12 +303,12 @@ uint32_t rec_reader_node_count(const struct rec_reader *r)
 
 uint32_t rec_reader_frame_count(const struct rec_reader *r)
 {
-    return reader_count(&r->frames, sizeof(struct rec_frame));
+    return reader_count(&r->frames.items, sizeof(struct rec_frame));
 }
 
 uint32_t rec_reader_code_count(const struct rec_reader *r)
 {
-    return reader_count(&r->codes, sizeof(struct rec_code));
+    return reader_count(&r->codes.items, sizeof(struct rec_code));
 }
 
 uint32_t rec_reader_process_count(const struct rec_reader *r)

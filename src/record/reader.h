@@ -2,6 +2,9 @@
  *
  * The bytes are not trusted: each id, length and count is checked against what is there before it is
  * used, and memory is bounded by the file's own size, whatever it claims.
+ *
+ * A merged recording is read as one: its parts share tables, are on one clock (aligned by wall time), and
+ * their sampler's stats are summed. A part that is damaged ends there, and the next goes on.
  */
 #ifndef ZOND_RECORD_READER_H
 #define ZOND_RECORD_READER_H
@@ -9,13 +12,6 @@
 #include "record/model.h"
 
 struct rec_reader;
-
-/* What stopped a reader before the end block. */
-enum rec_break {
-    REC_WHOLE = 0, /* complete: the end block was there */
-    REC_CUT,       /* ends without an end block, or inside a block */
-    REC_CORRUPT,   /* a checksum or a content does not fit */
-};
 
 /* Called for each event in the order of the file. Any member may be NULL. A return other than 0 ends the
  * reading with it. Tables are filled before an event that refers to them is delivered. */
@@ -44,14 +40,32 @@ int rec_reader_run(struct rec_reader *r, const struct rec_events *events, void *
 
 /* After the run. offset: the byte where the first block starts that could not be taken. */
 enum rec_break rec_reader_break(const struct rec_reader *r, uint64_t *offset);
-/* After the run: the end block, or NULL if there was none. */
+/* After the run: the end block, or NULL if there was none. Of a merged recording: NULL, see its parts. */
 const struct rec_end *rec_reader_end(const struct rec_reader *r);
+
+/* A recording has one part, a merged one as many as were merged. Its header's times are on the merged clock.
+ * end.ended_ns 0: there was no end block. Strings are valid until the next part begins. */
+struct rec_part {
+    struct rec_header header;
+    enum rec_break stop;
+    struct rec_end end;
+};
+uint32_t rec_reader_part_count(const struct rec_reader *r);
+/* The index of the part that a process is of. */
+uint32_t rec_reader_part_of(const struct rec_reader *r, uint32_t process);
+struct rec_part rec_reader_part(const struct rec_reader *r, uint32_t index);
+/* What the merge did; NULL for a recording that is not merged, or whose end is missing. */
+const struct rec_merged *rec_reader_merged(const struct rec_reader *r);
 
 /* Tables; valid during and after the run. A string is NUL-terminated; out-of-range ids give "?" and zeros. */
 const char *rec_reader_string(const struct rec_reader *r, uint32_t id, size_t *len /* may be NULL */);
 struct rec_code rec_reader_code(const struct rec_reader *r, uint32_t id);
 struct rec_frame rec_reader_frame(const struct rec_reader *r, uint32_t id);
 struct rec_node rec_reader_node(const struct rec_reader *r, uint32_t id);
+/* All nodes; valid until the next sample is read. */
+const struct rec_node *rec_reader_nodes(const struct rec_reader *r);
+/* How many strings there are, with the empty one. */
+uint32_t rec_reader_string_count(const struct rec_reader *r);
 uint32_t rec_reader_node_count(const struct rec_reader *r);
 uint32_t rec_reader_frame_count(const struct rec_reader *r);
 uint32_t rec_reader_code_count(const struct rec_reader *r);

@@ -1,5 +1,5 @@
 /* The reader's samples: the columns of a chunk, decoded in step. This is where the time of a report goes, so
- * a varint of one byte, the usual case, is read in place.
+ * varints of one or two bytes, nearly all, are read in place.
  */
 #include <errno.h>
 
@@ -7,7 +7,13 @@
 
 static inline uint64_t number(struct cursor *c)
 {
-    return c->at < c->end && *c->at < 0x80 ? *c->at++ : cursor_varint(c);
+    if (c->at < c->end && *c->at < 0x80)
+        return *c->at++;
+    if (c->end - c->at >= 2 && c->at[1] < 0x80) {
+        c->at += 2;
+        return (c->at[-2] & 0x7fu) | (uint64_t)c->at[-1] << 7;
+    }
+    return cursor_varint(c);
 }
 
 static inline uint64_t difference(struct cursor *c)
@@ -33,7 +39,7 @@ static int take_times(const struct rec_reader *r, struct cursor *sections, struc
         cpu = wall - cpu;
     if (!fits(r, wall) || !fits(r, cpu))
         return -EBADMSG;
-    s->end_ns = r->header.started_ns + end * r->unit_ns;
+    s->end_ns = r->start_ns + end * r->unit_ns;
     s->wall_ns = wall * r->unit_ns;
     s->cpu_ns = cpu * r->unit_ns;
     lane->end = end;
@@ -76,9 +82,10 @@ static int take_growth(struct rec_reader *r, struct cursor *sections, uint32_t l
         return r->nodes.error;
     for (uint64_t i = n; i-- > 0;) {
         uint64_t frame = number(i + 1 == n ? &sections[REC_COL_LEAVES] : c);
-        if (frame >= rec_reader_frame_count(r))
+        uint32_t id = (uint32_t)frame;
+        if (frame > UINT32_MAX || !reader_frame_id(r, &id))
             return -EBADMSG;
-        to[i] = (struct rec_node){.parent = i ? first + (uint32_t)i - 1 : base, .frame = (uint32_t)frame};
+        to[i] = (struct rec_node){.parent = i ? first + (uint32_t)i - 1 : base, .frame = id};
     }
     r->nodes.len += n * sizeof(*to);
     *node = first + (uint32_t)n - 1;
@@ -103,19 +110,23 @@ static int take_stack(struct rec_reader *r, struct cursor *sections, struct read
     return 0;
 }
 
-static int take_sample(struct rec_reader *r, struct cursor *sections, struct rec_sample *s)
+/* last: the thread of the sample before, as the part counts them. */
+static int take_sample(struct rec_reader *r, struct cursor *sections, uint64_t *last, struct rec_sample *s)
 {
-    uint64_t thread = s->thread + difference(&sections[REC_COL_THREAD]);
+    uint64_t thread = *last + difference(&sections[REC_COL_THREAD]);
     uint64_t count = number(&sections[REC_COL_COUNT]);
     uint64_t syscall = number(&sections[REC_COL_SYSCALL]);
-    s->state = cursor_u8(&sections[REC_COL_STATE]);
-    if (thread >= rec_reader_thread_count(r) || count > UINT32_MAX || syscall > REC_NO_SYSCALL)
+    struct cursor *state = &sections[REC_COL_STATE];
+    s->state = state->at < state->end ? *state->at++ : cursor_u8(state);
+    if (thread >= rec_reader_thread_count(r) - r->first_thread || count > UINT32_MAX ||
+        syscall > REC_NO_SYSCALL)
         return -EBADMSG;
-    s->thread = (uint32_t)thread;
+    *last = thread;
+    s->thread = r->first_thread + (uint32_t)thread;
     s->count = (uint32_t)count;
     s->syscall = syscall ? (uint16_t)(syscall - 1) : REC_NO_SYSCALL;
     struct reader_lane *lane =
-        &((struct reader_thread *)r->threads.data)[thread].lanes[rec_lane_of(s->state)];
+        &((struct reader_thread *)r->threads.data)[s->thread].lanes[rec_lane_of(s->state)];
     int err = take_times(r, sections, lane, s);
     if (!err)
         err = take_stack(r, sections, lane);
@@ -143,8 +154,9 @@ int reader_take_samples(struct rec_reader *r, struct cursor sections[REC_SECTION
 {
     const struct cursor *thread = &sections[REC_COL_THREAD];
     struct rec_sample s = {0};
+    uint64_t last = 0;
     while (thread->at < thread->end) {
-        int rc = take_sample(r, sections, &s);
+        int rc = take_sample(r, sections, &last, &s);
         if (!rc && any_bad(sections))
             rc = -EBADMSG;
         if (!rc && r->events->sample)

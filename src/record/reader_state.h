@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "record/block.h"
 #include "record/format.h"
+#include "record/intern.h"
 #include "record/reader.h"
 
 #define READER_STOP 1
@@ -26,28 +27,55 @@ struct reader_thread {
     struct reader_lane lanes[REC_LANES];
 };
 
-/* A table is a buf of whole items; its maximum is the format's limit, so that a longer one fails to grow.
- * string_ends[i] is where string i ends in string_bytes, before its NUL byte. */
+/* A part: its header's strings are at these offsets of header_strings. */
+struct reader_part {
+    struct rec_part info;
+    size_t zond, host, command;
+};
+
+/* The tables hold what all parts have in common: codes and frames in their `items`, whose maximum is the
+ * format's limit. string_ends[i] is where string i ends in string_bytes, before its NUL byte.
+ *
+ * A recording that is not merged fills the tables in the order of the file, so that ids are those of the
+ * file. Merged, the tables are interned: local_* map the ids of the part at hand, which start over with each
+ * part, to theirs; processes and threads of the part begin at first_process and first_thread. */
 struct rec_reader {
     int fd;
-    uint64_t offset; /* of the block at hand */
-    struct rec_header header;
+    uint64_t offset;          /* of the block at hand */
+    struct rec_header header; /* of the recording, or of the merged whole */
+    struct reader_part whole; /* where the strings of that are */
     struct buf header_strings;
+    struct buf parts;  /* struct reader_part */
+    uint64_t start_ns; /* time 0 of the part at hand on the common clock */
     uint64_t unit_ns;
     uint64_t period; /* units */
     struct block_unpacker *unpacker;
     struct buf stored;
     struct buf raw;
     struct buf string_bytes;
-    struct buf string_ends; /* uint32_t */
-    struct buf codes;       /* struct rec_code */
-    struct buf frames;      /* struct rec_frame */
-    struct buf nodes;       /* struct rec_node */
-    struct buf processes;   /* struct rec_process */
-    struct buf threads;     /* struct reader_thread */
+    struct buf string_ends;     /* uint32_t */
+    struct map strings_by_hash; /* XXH3, probed forward by +1 on a collision; only when merged */
+    struct intern codes;        /* struct rec_code */
+    struct intern frames;       /* struct rec_frame */
+    struct buf nodes;           /* struct rec_node */
+    struct buf part_of;         /* uint32_t: of each process */
+    struct buf processes;       /* struct rec_process */
+    struct buf threads;         /* struct reader_thread */
+    struct buf local_strings;   /* uint32_t */
+    struct buf local_codes;     /* uint32_t */
+    struct buf local_frames;    /* uint32_t */
+    uint32_t first_process;
+    uint32_t first_thread;
+    bool merged;
+    bool skips;               /* the part at hand is broken: its blocks are passed over */
+    uint64_t overflow;        /* strings, codes and frames that found no room in the tables */
+    struct rec_stats earlier; /* of all parts before the one at hand, summed */
+    struct rec_stats latest;  /* of the part at hand */
     uint32_t epoch;
     bool has_end;
     struct rec_end end;
+    bool has_merged;
+    struct rec_merged result;
     enum rec_break stop;
     const struct rec_events *events;
     void *ctx;
@@ -75,6 +103,63 @@ static inline int reader_answer(struct rec_reader *r, int answer)
     r->answer = answer;
     return answer ? READER_STOP : 0;
 }
+
+/* Replace an id of the part at hand by that of the table; false: there is no such id. */
+static inline bool reader_mapped(const struct rec_reader *r, const struct buf *local, uint32_t count,
+                                 uint32_t *id)
+{
+    if (!r->merged)
+        return *id < count;
+    if (*id >= reader_count(local, sizeof(uint32_t)))
+        return false;
+    *id = ((const uint32_t *)local->data)[*id];
+    return true;
+}
+
+static inline bool reader_string_id(const struct rec_reader *r, uint32_t *id)
+{
+    return reader_mapped(r, &r->local_strings, reader_count(&r->string_ends, sizeof(uint32_t)), id);
+}
+
+static inline bool reader_code_id(const struct rec_reader *r, uint32_t *id)
+{
+    return reader_mapped(r, &r->local_codes, reader_count(&r->codes.items, sizeof(struct rec_code)), id);
+}
+
+static inline bool reader_frame_id(const struct rec_reader *r, uint32_t *id)
+{
+    return reader_mapped(r, &r->local_frames, reader_count(&r->frames.items, sizeof(struct rec_frame)), id);
+}
+
+static inline bool reader_process_id(const struct rec_reader *r, uint32_t *id)
+{
+    uint32_t count = reader_count(&r->processes, sizeof(struct rec_process)) - r->first_process;
+    bool known = *id < count;
+    *id += known ? r->first_process : 0;
+    return known;
+}
+
+static inline bool reader_thread_id(const struct rec_reader *r, uint32_t *id)
+{
+    uint32_t count = reader_count(&r->threads, sizeof(struct reader_thread)) - r->first_thread;
+    bool known = *id < count;
+    *id += known ? r->first_thread : 0;
+    return known;
+}
+
+/* Put something that the file has next into its table, and the id there behind the local ones. */
+int reader_add_string(struct rec_reader *r, const uint8_t *bytes, uint32_t len);
+int reader_add_code(struct rec_reader *r, const struct rec_code *code);
+int reader_add_frame(struct rec_reader *r, const struct rec_frame *frame);
+
+/* Parses a header block, the payload at hand, and begins a part with it. -EBADMSG. */
+int reader_begin_part(struct rec_reader *r);
+/* What stopped the part at hand. */
+void reader_end_part(struct rec_reader *r, enum rec_break stop);
+/* The block that ends a merged recording. */
+int reader_take_merged(struct rec_reader *r);
+/* Tells of what the tables had no room for, and ends the last epoch. */
+int reader_finish(struct rec_reader *r);
 
 /* sections[id] is empty when the chunk has none of that id. */
 int reader_take_tables(struct rec_reader *r, struct cursor sections[REC_SECTIONS]);

@@ -21,14 +21,9 @@ int reader_append(struct buf *table, const void *item, size_t size)
     return 0;
 }
 
-static bool is_string(const struct rec_reader *r, uint32_t id)
-{
-    return id < reader_count(&r->string_ends, sizeof(uint32_t));
-}
-
 static uint64_t cursor_time(const struct rec_reader *r, struct cursor *c)
 {
-    return r->header.started_ns + (uint64_t)cursor_svarint(c);
+    return r->start_ns + (uint64_t)cursor_svarint(c);
 }
 
 /* The old nodes are readable during the callback. */
@@ -51,26 +46,20 @@ static int take_string(struct rec_reader *r, struct cursor *c)
     const uint8_t *bytes = cursor_bytes(c, len);
     if (!bytes)
         return -EBADMSG;
-    uint8_t *to = buf_reserve(&r->string_bytes, (size_t)len + 1);
-    if (!to)
-        return r->string_bytes.error == -EFBIG ? -EBADMSG : r->string_bytes.error;
-    memcpy(to, bytes, len);
-    to[len] = 0;
-    uint32_t end = (uint32_t)r->string_bytes.len + len;
-    r->string_bytes.len = (size_t)end + 1;
-    return reader_append(&r->string_ends, &end, sizeof(end));
+    return reader_add_string(r, bytes, len);
 }
 
 static int take_code(struct rec_reader *r, struct cursor *c)
 {
-    struct rec_code code = {0};
+    struct rec_code code;
+    memset(&code, 0, sizeof(code)); /* compared as bytes */
     code.name = cursor_u32(c);
     code.file = cursor_u32(c);
     code.first_line = cursor_u32(c);
     code.kind = cursor_u8(c);
-    if (c->bad || !is_string(r, code.name) || !is_string(r, code.file))
+    if (c->bad || !reader_string_id(r, &code.name) || !reader_string_id(r, &code.file))
         return -EBADMSG;
-    return reader_append(&r->codes, &code, sizeof(code));
+    return reader_add_code(r, &code);
 }
 
 static int take_frame(struct rec_reader *r, struct cursor *c)
@@ -81,9 +70,9 @@ static int take_frame(struct rec_reader *r, struct cursor *c)
     frame.end_line = cursor_u32(c);
     frame.column = cursor_u32(c);
     frame.end_column = cursor_u32(c);
-    if (c->bad || frame.code >= rec_reader_code_count(r))
+    if (c->bad || !reader_code_id(r, &frame.code))
         return -EBADMSG;
-    return reader_append(&r->frames, &frame, sizeof(frame));
+    return reader_add_frame(r, &frame);
 }
 
 static int take_process(struct rec_reader *r, struct cursor *c)
@@ -94,10 +83,13 @@ static int take_process(struct rec_reader *r, struct cursor *c)
     p.start_ns = cursor_time(r, c);
     p.python = cursor_u32(c);
     p.command = cursor_u32(c);
-    if (c->bad || !is_string(r, p.python) || !is_string(r, p.command))
+    uint32_t part = rec_reader_part_count(r) - 1;
+    if (c->bad || !reader_string_id(r, &p.python) || !reader_string_id(r, &p.command))
         return -EBADMSG;
     uint32_t index = rec_reader_process_count(r);
     int err = reader_append(&r->processes, &p, sizeof(p));
+    if (!err)
+        err = reader_append(&r->part_of, &part, sizeof(part));
     if (err)
         return err;
     return r->events->process ? reader_answer(r, r->events->process(r->ctx, index, &p)) : 0;
@@ -110,10 +102,10 @@ static int take_thread(struct rec_reader *r, struct cursor *c)
     t.info.tid = cursor_u32(c);
     t.info.start_ns = cursor_time(r, c);
     t.info.name = cursor_u32(c);
-    if (c->bad || t.info.process >= rec_reader_process_count(r) || !is_string(r, t.info.name))
+    if (c->bad || !reader_process_id(r, &t.info.process) || !reader_string_id(r, &t.info.name))
         return -EBADMSG;
     for (size_t i = 0; i < REC_LANES; i++)
-        t.lanes[i].end = rec_units(t.info.start_ns - r->header.started_ns, r->unit_ns);
+        t.lanes[i].end = rec_units(t.info.start_ns - r->start_ns, r->unit_ns);
     uint32_t index = rec_reader_thread_count(r);
     int err = reader_append(&r->threads, &t, sizeof(t));
     if (err)
@@ -125,7 +117,7 @@ static int take_thread_name(struct rec_reader *r, struct cursor *c)
 {
     uint32_t thread = cursor_u32(c);
     uint32_t name = cursor_u32(c);
-    if (c->bad || thread >= rec_reader_thread_count(r) || !is_string(r, name))
+    if (c->bad || !reader_thread_id(r, &thread) || !reader_string_id(r, &name))
         return -EBADMSG;
     ((struct reader_thread *)r->threads.data)[thread].info.name = name;
     return 0;
@@ -135,7 +127,7 @@ static int take_python(struct rec_reader *r, struct cursor *c)
 {
     uint32_t process = cursor_u32(c);
     uint32_t python = cursor_u32(c);
-    if (c->bad || process >= rec_reader_process_count(r) || !is_string(r, python))
+    if (c->bad || !reader_process_id(r, &process) || !reader_string_id(r, &python))
         return -EBADMSG;
     ((struct rec_process *)r->processes.data)[process].python = python;
     return 0;
@@ -149,7 +141,7 @@ static int take_exit(struct rec_reader *r, struct cursor *c)
     e.code = (int32_t)cursor_svarint(c);
     e.signal = (int32_t)cursor_svarint(c);
     e.cpu_ns = cursor_varint(c);
-    if (c->bad || e.process >= rec_reader_process_count(r))
+    if (c->bad || !reader_process_id(r, &e.process))
         return -EBADMSG;
     return r->events->exit ? reader_answer(r, r->events->exit(r->ctx, &e)) : 0;
 }
@@ -162,7 +154,7 @@ static int take_loss(struct rec_reader *r, struct cursor *c)
     l.time_ns = cursor_time(r, c);
     l.count = cursor_varint(c);
     l.detail = cursor_u32(c);
-    if (c->bad || !is_string(r, l.detail))
+    if (c->bad || !reader_string_id(r, &l.detail))
         return -EBADMSG;
     bool wanted = r->events->loss && l.kind < REC_LOSS_KINDS;
     return wanted ? reader_answer(r, r->events->loss(r->ctx, &l)) : 0;
@@ -180,6 +172,13 @@ static int take_stats(struct rec_reader *r, struct cursor *c)
     s.stops = cursor_varint(c);
     if (c->bad)
         return -EBADMSG;
+    r->latest = s;
+    s.ticks += r->earlier.ticks;
+    s.samples += r->earlier.samples;
+    s.cpu_ns += r->earlier.cpu_ns;
+    s.reads += r->earlier.reads;
+    s.read_bytes += r->earlier.read_bytes;
+    s.stops += r->earlier.stops;
     return r->events->stats ? reader_answer(r, r->events->stats(r->ctx, &s)) : 0;
 }
 

@@ -79,12 +79,6 @@ static void put_time(const struct rec_writer *w, struct buf *to, uint64_t ns)
     buf_put_svarint(to, (int64_t)(ns - w->started_ns));
 }
 
-static void put_bytes(struct buf *to, const void *bytes, size_t len)
-{
-    buf_put_varint(to, len);
-    buf_put(to, bytes, len);
-}
-
 /* Hands a payload to the output. One that is lost takes with it what later ones refer to, so that ends it. */
 static void push(struct rec_writer *w, enum rec_block_type type, struct payload *payload)
 {
@@ -145,16 +139,8 @@ static void appended(struct rec_writer *w)
 static void push_header(struct rec_writer *w, const struct rec_header *h)
 {
     struct payload payload = {0};
-    struct buf *raw = &payload.raw;
-    buf_init(raw, REC_MAX_RAW);
-    put_bytes(raw, h->zond, strlen(h->zond));
-    put_bytes(raw, h->host, strlen(h->host));
-    put_bytes(raw, h->command, h->command_len);
-    buf_put_varint(raw, h->started_wall_ns);
-    buf_put_varint(raw, h->started_ns);
-    buf_put_varint(raw, h->period_ns);
-    buf_put_varint(raw, REC_TIME_UNIT_NS);
-    buf_put_varint(raw, h->attached ? 1 : 0);
+    buf_init(&payload.raw, REC_MAX_RAW);
+    rec_header_put(&payload.raw, h);
     push(w, REC_BLOCK_HEADER, &payload);
 }
 
@@ -253,7 +239,7 @@ uint32_t rec_string(struct rec_writer *w, const void *bytes, size_t len)
         return 0;
     }
     if (t->count != before) {
-        put_bytes(&w->chunk.sections[REC_SEC_STRINGS], strtab_get(t, id), strtab_len(t, id));
+        block_put_bytes(&w->chunk.sections[REC_SEC_STRINGS], strtab_get(t, id), strtab_len(t, id));
         appended(w);
     }
     return id;

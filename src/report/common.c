@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "analysis/modules.h"
 #include "report/units.h"
 
 const char *metric_name(enum metric metric)
@@ -21,7 +22,7 @@ static void say(struct term *t, enum ink ink, const char *text)
     term_paragraph(t, ink, NULL, text, strlen(text));
 }
 
-static void say_broken(struct term *t, const struct profile *p)
+void common_broken(struct term *t, const struct profile *p)
 {
     char text[256];
     char time[UNITS_MAX];
@@ -43,6 +44,22 @@ static void say_broken(struct term *t, const struct profile *p)
     say(t, INK_WARN, text);
 }
 
+/* Of a recording that was damaged when it was merged, what is left looks as if it had been cut. */
+void common_broken_parts(const struct rec_reader *r, uint64_t *cut, uint64_t *corrupt)
+{
+    const struct rec_merged *merged = rec_reader_merged(r);
+    uint64_t damaged = merged ? merged->corrupt : 0;
+    *cut = *corrupt = 0;
+    for (uint32_t i = 0; i < rec_reader_part_count(r); i++) {
+        enum rec_break stop = rec_reader_part(r, i).stop;
+        *cut += stop == REC_CUT;
+        *corrupt += stop == REC_CORRUPT;
+    }
+    damaged = min_u64(damaged, *cut);
+    *cut -= damaged;
+    *corrupt += damaged;
+}
+
 static bool has_python(const struct rec_reader *r)
 {
     for (uint32_t i = 0; i < rec_reader_process_count(r); i++) {
@@ -50,6 +67,22 @@ static bool has_python(const struct rec_reader *r)
             return true;
     }
     return false;
+}
+
+void common_python(char out[static COMMON_PYTHON_MAX], const struct rec_reader *r)
+{
+    uint32_t python = 0;
+    *out = 0;
+    for (uint32_t i = 0; i < rec_reader_process_count(r); i++) {
+        uint32_t id = rec_reader_process(r, i).python;
+        if (id && python && id != python) {
+            snprintf(out, COMMON_PYTHON_MAX, "Pythons: several");
+            return;
+        }
+        python = id ? id : python;
+    }
+    if (python)
+        snprintf(out, COMMON_PYTHON_MAX, "Python %s", rec_reader_string(r, python, NULL));
 }
 
 void common_loss_details(struct term *t, const struct profile *p, const char *label)
@@ -95,7 +128,7 @@ static void say_nothing(struct term *t, const struct profile *p)
 
 bool common_opening(struct term *t, struct profile *p)
 {
-    say_broken(t, p);
+    common_broken(t, p);
     if (weights_of(profile_sum(p), t->style.metric))
         return true;
     say_nothing(t, p);
@@ -139,33 +172,10 @@ const char *common_path(const struct term *t, const char *path, size_t *len)
     return path;
 }
 
-/* Where in path what follows `root` starts: the last such place, or 0. */
-static size_t after_last(const char *path, size_t len, const char *root)
-{
-    size_t n = strlen(root);
-    size_t found = 0;
-    for (size_t i = 0; i + n < len; i++) {
-        if (memcmp(path + i, root, n) == 0)
-            found = i + n;
-    }
-    return found;
-}
-
-/* Past "/lib/python3.11/", or 0. */
-static size_t after_library(const char *path, size_t len)
-{
-    size_t at = after_last(path, len, "/lib/python3.");
-    if (!at)
-        return 0;
-    const char *slash = memchr(path + at, '/', len - at);
-    return slash ? (size_t)(slash - path) + 1 : 0;
-}
-
 const char *common_short_path(const struct term *t, const char *path, size_t *len)
 {
-    size_t cut = after_last(path, *len, "/site-packages/");
-    cut = cut ? cut : after_last(path, *len, "/dist-packages/");
-    cut = cut ? cut : after_library(path, *len);
+    size_t cut;
+    module_origin(path, *len, &cut);
     if (!cut || cut >= *len)
         return common_path(t, path, len);
     *len -= cut;

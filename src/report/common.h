@@ -13,6 +13,16 @@ const char *metric_name(enum metric metric);
  * to show and why. False: there is nothing more to say. */
 bool common_opening(struct term *t, struct profile *p);
 
+/* Only the first of these: nothing for a whole recording. */
+void common_broken(struct term *t, const struct profile *p);
+
+/* Parts of a merged recording that are not whole: cut, and damaged by then or since. */
+void common_broken_parts(const struct rec_reader *r, uint64_t *cut, uint64_t *corrupt);
+
+/* "Python 3.11.7", "Pythons: several" or nothing, not cleaned. */
+#define COMMON_PYTHON_MAX 48
+void common_python(char out[static COMMON_PYTHON_MAX], const struct rec_reader *r);
+
 /* The sentences that the sampler attached to losses, one a paragraph; label as of term_paragraph. */
 void common_loss_details(struct term *t, const struct profile *p, const char *label);
 

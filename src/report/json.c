@@ -1,40 +1,17 @@
 /* json: the object of the contract, schema 1. Times in seconds, sizes in bytes. What a recording does not
- * measure is null, never 0. Text that is not UTF-8 gets U+FFFD for each byte that does not fit.
+ * measure is null, never 0.
  */
 #include <errno.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "base/buf.h"
-#include "base/utf8.h"
+#include "report/common.h"
+#include "report/json_text.h"
 #include "report/report.h"
 
 #define SCHEMA 1
-/* No string of a recording is longer, even if each byte of it has to be replaced by three. */
-#define STRING_MAX (4u << 20)
-
-static json_t *text(const char *s, size_t len)
-{
-    struct buf b;
-    buf_init(&b, STRING_MAX);
-    for (size_t i = 0, used; i < len; i += used) {
-        if (utf8_next(s + i, len - i, &used) == UTF8_INVALID)
-            buf_put_str(&b, "\xef\xbf\xbd");
-        else
-            buf_put(&b, s + i, used);
-    }
-    json_t *j = json_stringn_nocheck(b.len ? (char *)b.data : "", b.len);
-    buf_release(&b);
-    return j;
-}
-
-static json_t *string_of(const struct rec_reader *r, uint32_t id)
-{
-    size_t len;
-    const char *s = rec_reader_string(r, id, &len);
-    return text(s, len);
-}
 
 /* A number counted from 1, of which 0 means unknown. */
 static json_t *known(uint32_t n)
@@ -45,18 +22,6 @@ static json_t *known(uint32_t n)
 static json_t *seconds(uint64_t ns)
 {
     return json_real((double)ns / NS_PER_S);
-}
-
-/* The words of a command, each ended by a NUL. */
-static json_t *words(const char *args, size_t len)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < len;) {
-        size_t n = strnlen(args + i, len - i);
-        json_array_append_new(list, text(args + i, n));
-        i += n + 1;
-    }
-    return list;
 }
 
 static json_t *started(const struct rec_header *h)
@@ -75,17 +40,32 @@ static json_t *exit_object(int32_t code, int32_t signal)
                      "signal", signal ? json_integer(signal) : json_null());
 }
 
+/* null unless the recording was merged. */
+static json_t *merged_object(const struct rec_reader *r)
+{
+    const struct rec_merged *merged = rec_reader_merged(r);
+    json_int_t parts = rec_reader_part_count(r);
+    uint64_t cut, corrupt;
+    if (rec_reader_header(r)->version != REC_FORMAT_MERGED)
+        return json_null();
+    common_broken_parts(r, &cut, &corrupt);
+    return json_pack("{s:I, s:I, s:I, s:o, s:s}", "recordings", parts, "incomplete", (json_int_t)cut,
+                     "damaged", (json_int_t)corrupt, "left_out",
+                     merged ? json_integer((json_int_t)merged->left_out) : json_null(), "clock",
+                     "aligned by wall time");
+}
+
 static json_t *run_object(const struct profile *p)
 {
     const struct rec_reader *r = profile_reader(p);
     const struct rec_header *h = rec_reader_header(r);
     const struct rec_end *end = rec_reader_end(r);
     uint64_t offset;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "command", words(h->command, h->command_len),
-                     "started", started(h), "wall_s", seconds(profile_elapsed_ns(p)), "cpu_s",
-                     seconds(profile_cpu_ns(p)), "exit",
-                     exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete",
-                     rec_reader_break(r, &offset) == REC_WHOLE, "attached", h->attached);
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "command", json_words(h->command, h->command_len),
+        "started", started(h), "wall_s", seconds(profile_elapsed_ns(p)), "cpu_s", seconds(profile_cpu_ns(p)),
+        "exit", exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete",
+        rec_reader_break(r, &offset) == REC_WHOLE, "attached", h->attached, "merged", merged_object(r));
 }
 
 static json_t *losses(const struct profile *p)
@@ -94,7 +74,7 @@ static json_t *losses(const struct profile *p)
     const uint32_t *details = profile_loss_details(p, &count);
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, string_of(profile_reader(p), details[i]));
+        json_array_append_new(list, json_text_of(profile_reader(p), details[i]));
     return list;
 }
 
@@ -108,7 +88,7 @@ static json_t *sampling_object(const struct profile *p)
 {
     const struct rec_header *h = rec_reader_header(profile_reader(p));
     const struct rec_stats *st = profile_stats(p);
-    uint64_t elapsed = profile_elapsed_ns(p);
+    uint64_t elapsed = profile_recorded_ns(p);
     bool measured = st->ticks && elapsed;
     json_t *o = json_pack(
         "{s:o, s:o, s:I, s:{s:n, s:n, s:n}, s:o}", "rate_hz",
@@ -130,36 +110,74 @@ static json_t *thread_object(const struct rec_reader *r, const struct profile_th
 {
     struct rec_thread thread = rec_reader_thread(r, t->thread);
     return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "tid", (json_int_t)thread.tid, "name",
-                     string_of(r, thread.name), "wall_s", seconds(t->sum.wall), "cpu_s", seconds(t->sum.cpu),
-                     "gil_held_s", seconds(t->sum.gil_held), "gil_wait_s", seconds(t->sum.gil_wait), "gc_s",
-                     seconds(t->sum.gc), "blocked_s", seconds(t->sum.blocked));
+                     json_text_of(r, thread.name), "wall_s", seconds(t->sum.wall), "cpu_s",
+                     seconds(t->sum.cpu), "gil_held_s", seconds(t->sum.gil_held), "gil_wait_s",
+                     seconds(t->sum.gil_wait), "gc_s", seconds(t->sum.gc), "blocked_s",
+                     seconds(t->sum.blocked));
 }
 
-static json_t *process_object(const struct profile *p, const struct profile_process *pp)
+static uint32_t process_of(const struct rec_reader *r, const struct profile_thread *t)
+{
+    return rec_reader_thread(r, t->thread).process;
+}
+
+/* order: the threads by their process; at: the first of this one's, moved behind the last. */
+static json_t *process_object(const struct profile *p, const struct profile_process *pp,
+                              const struct profile_thread *order, size_t count, size_t *at)
 {
     const struct rec_reader *r = profile_reader(p);
     struct rec_process process = rec_reader_process(r, pp->process);
-    size_t count, len;
-    const struct profile_thread *threads = profile_threads(p, &count);
+    size_t len;
     const char *command = rec_reader_string(r, process.command, &len);
     json_t *list = json_array();
-    for (size_t i = 0; i < count; i++) {
-        if (rec_reader_thread(r, threads[i].thread).process == pp->process)
-            json_array_append_new(list, thread_object(r, &threads[i]));
+    for (; *at < count && process_of(r, &order[*at]) <= pp->process; ++*at) {
+        if (process_of(r, &order[*at]) == pp->process)
+            json_array_append_new(list, thread_object(r, &order[*at]));
     }
-    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o}", "pid", (json_int_t)process.pid, "ppid",
-                     (json_int_t)process.ppid, "python",
-                     process.python ? string_of(r, process.python) : json_null(), "command",
-                     words(command, len), "exit", exit_object(pp->code, pp->signal), "threads", list);
+    struct rec_header h = rec_reader_part(r, rec_reader_part_of(r, pp->process)).header;
+    return json_pack("{s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "host",
+                     *h.host ? json_text(h.host, strlen(h.host)) : json_null(), "rank",
+                     h.rank == REC_NO_RANK ? json_null() : json_integer(h.rank), "pid",
+                     (json_int_t)process.pid, "ppid", (json_int_t)process.ppid, "python",
+                     process.python ? json_text_of(r, process.python) : json_null(), "command",
+                     json_words(command, len), "exit", exit_object(pp->code, pp->signal), "threads", list);
 }
 
+static int by_process(const void *a, const void *b, void *reader)
+{
+    const struct profile_thread *x = a;
+    const struct profile_thread *y = b;
+    uint32_t x_process = process_of(reader, x);
+    uint32_t y_process = process_of(reader, y);
+    if (x_process != y_process)
+        return x_process < y_process ? -1 : 1;
+    return x->thread < y->thread ? -1 : x->thread > y->thread;
+}
+
+/* The threads, in the order of their processes. The caller frees. */
+static struct profile_thread *ordered_threads(const struct profile *p, size_t *count)
+{
+    const struct profile_thread *threads = profile_threads(p, count);
+    struct profile_thread *order = calloc(*count + 1, sizeof(*order));
+    if (!order)
+        return NULL;
+    for (size_t i = 0; i < *count; i++)
+        order[i] = threads[i];
+    qsort_r(order, *count, sizeof(*order), by_process, (void *)profile_reader(p));
+    return order;
+}
+
+/* NULL without memory. Processes are in the order of the recording, as their threads are made to be. */
 static json_t *processes_array(const struct profile *p)
 {
-    size_t count;
+    size_t count, threads;
+    size_t at = 0;
     const struct profile_process *processes = profile_processes(p, &count);
-    json_t *list = json_array();
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, process_object(p, &processes[i]));
+    struct profile_thread *order = ordered_threads(p, &threads);
+    json_t *list = order ? json_array() : NULL;
+    for (size_t i = 0; list && i < count; i++)
+        json_array_append_new(list, process_object(p, &processes[i], order, threads, &at));
+    free(order);
     return list;
 }
 
@@ -173,11 +191,12 @@ static json_t *functions_array(struct profile *p, const struct report_style *sty
     for (size_t i = 0; i < count && (!style->limit || i < style->limit); i++) {
         struct rec_code c = rec_reader_code(r, f[i].code);
         json_array_append_new(
-            list, json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:n}", "name", string_of(r, c.name),
-                            "file", c.file ? string_of(r, c.file) : json_null(), "line", known(c.first_line),
-                            "kind", c.kind < ARRAY_LEN(kinds) ? kinds[c.kind] : "unknown", "self_wall_s",
-                            seconds(f[i].self.wall), "total_wall_s", seconds(f[i].total.wall), "self_cpu_s",
-                            seconds(f[i].self.cpu), "total_cpu_s", seconds(f[i].total.cpu), "calls"));
+            list,
+            json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:n}", "name", json_text_of(r, c.name),
+                      "file", c.file ? json_text_of(r, c.file) : json_null(), "line", known(c.first_line),
+                      "kind", c.kind < ARRAY_LEN(kinds) ? kinds[c.kind] : "unknown", "self_wall_s",
+                      seconds(f[i].self.wall), "total_wall_s", seconds(f[i].total.wall), "self_cpu_s",
+                      seconds(f[i].self.cpu), "total_cpu_s", seconds(f[i].total.cpu), "calls"));
     }
     return list;
 }
@@ -192,8 +211,8 @@ static json_t *lines_array(struct profile *p, const struct report_style *style)
         struct rec_code c = rec_reader_code(r, l[i].code);
         json_array_append_new(
             list, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:b, s:n, s:n, s:n, s:n, s:n}",
-                            "file", c.file ? string_of(r, c.file) : json_null(), "line", known(l[i].line),
-                            "function", string_of(r, c.name), "self_wall_s", seconds(l[i].self.wall),
+                            "file", c.file ? json_text_of(r, c.file) : json_null(), "line", known(l[i].line),
+                            "function", json_text_of(r, c.name), "self_wall_s", seconds(l[i].self.wall),
                             "total_wall_s", seconds(l[i].total.wall), "self_cpu_s", seconds(l[i].self.cpu),
                             "total_cpu_s", seconds(l[i].total.cpu), "hits", "time_s", "exact", 0,
                             "alloc_bytes", "free_bytes", "live_bytes", "peak_bytes", "rss_delta_bytes"));

@@ -2,6 +2,7 @@
  * what is needed to trust it (what was missed, what the profiler cost).
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -22,33 +23,20 @@ static size_t limit_of(const struct report_style *s, size_t usual)
     return s->limit ? s->limit : usual;
 }
 
-/* The Python of the processes, or "several Pythons"; empty when none is known. */
-static const char *python_of(const struct rec_reader *r)
-{
-    uint32_t python = 0;
-    for (uint32_t i = 0; i < rec_reader_process_count(r); i++) {
-        uint32_t id = rec_reader_process(r, i).python;
-        if (id && python && id != python)
-            return "several";
-        if (id)
-            python = id;
-    }
-    return python ? rec_reader_string(r, python, NULL) : "";
-}
-
 static void print_command(struct term *t, const struct profile *p)
 {
     const struct rec_reader *r = profile_reader(p);
     const struct rec_header *h = rec_reader_header(r);
-    const char *version = python_of(r);
+    char version[COMMON_PYTHON_MAX];
     struct buf command, python, fitted;
     buf_init(&command, COMMAND_MAX);
     buf_init(&python, TEXT_MAX);
     buf_init(&fitted, COMMAND_MAX);
     common_command(&command, t, h->command, h->command_len);
-    if (*version)
-        buf_put_str(&python, strcmp(version, "several") ? "Python " : "Pythons: ");
-    text_clean(&python, version, strnlen(version, 32), t->style.unicode);
+    if (!command.len && rec_reader_part_count(r) > 1)
+        buf_put_str(&command, "several commands");
+    common_python(version, r);
+    text_clean(&python, version, strlen(version), t->style.unicode);
     int right = text_width((char *)python.data, python.len);
     int used = text_fit(&fitted, command.len ? (char *)command.data : "", command.len,
                         t->style.width - right - 2, TEXT_CUT_END, t->style.unicode);
@@ -95,6 +83,60 @@ static void print_facts(struct term *t, const struct profile *p)
     if (h->attached)
         buf_printf(&text, "%sattached", term_dot(t));
     term_paragraph(t, INK_PLAIN, NULL, (char *)text.data, text.len);
+    buf_release(&text);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* How many machines the parts are of; 0 without memory. */
+static size_t count_hosts(const struct rec_reader *r)
+{
+    uint32_t parts = rec_reader_part_count(r);
+    size_t hosts = 0;
+    const char **names = calloc(parts, sizeof(*names));
+    for (uint32_t i = 0; names && i < parts; i++)
+        names[i] = rec_reader_part(r, i).header.host;
+    if (names)
+        qsort(names, parts, sizeof(*names), by_name);
+    for (uint32_t i = 0; names && i < parts; i++)
+        hosts += !i || strcmp(names[i], names[i - 1]) != 0;
+    free(names);
+    return hosts;
+}
+
+/* Of a merged recording: of what, how the clocks were aligned, and what there is not. */
+static void print_parts(struct term *t, const struct profile *p)
+{
+    const struct rec_reader *r = profile_reader(p);
+    const struct rec_merged *merged = rec_reader_merged(r);
+    char n[UNITS_MAX];
+    uint64_t cut, corrupt;
+    uint32_t parts = rec_reader_part_count(r);
+    struct buf text;
+    if (rec_reader_header(r)->version != REC_FORMAT_MERGED)
+        return;
+    common_broken_parts(r, &cut, &corrupt);
+    buf_init(&text, TEXT_MAX);
+    buf_printf(&text, "Merged from %s recordings", units_count(n, parts));
+    size_t hosts = count_hosts(r);
+    buf_printf(&text, " of %s %s; their clocks are aligned by wall time.",
+               hosts == 1 ? "one" : units_count(n, hosts), hosts == 1 ? "host" : "hosts");
+    term_paragraph(t, INK_PLAIN, NULL, (char *)text.data, text.len);
+    buf_clear(&text);
+    if (cut)
+        buf_printf(&text, "%s of them %s incomplete. ", units_count(n, cut), cut == 1 ? "is" : "are");
+    if (corrupt)
+        buf_printf(&text, "%s %s damaged. ", units_count(n, corrupt), corrupt == 1 ? "is" : "are");
+    if (cut || corrupt)
+        buf_put_str(&text, "Shown is what there is. ");
+    if (merged && merged->left_out)
+        buf_printf(&text, "%s more could not be read when they were merged.",
+                   units_count(n, merged->left_out));
+    if (text.len)
+        term_paragraph(t, INK_WARN, NULL, (char *)text.data, text.len);
     buf_release(&text);
 }
 
@@ -232,8 +274,9 @@ static void print_cost(struct term *t, const struct profile *p)
     struct buf text;
     buf_init(&text, TEXT_MAX);
     if (elapsed)
-        buf_printf(&text, "%s looks a second",
-                   units_count(a, (uint64_t)((double)st->ticks / (double)elapsed * 1e9 + 0.5)));
+        buf_printf(
+            &text, "%s looks a second",
+            units_count(a, (uint64_t)((double)st->ticks / (double)profile_recorded_ns(p) * 1e9 + 0.5)));
     if (period)
         buf_printf(&text, " of %s asked for", units_count(b, (NS_PER_S + period / 2) / period));
     buf_printf(&text, "%s%s stacks", term_dot(t), units_count(c, profile_sum(p)->samples));
@@ -299,6 +342,7 @@ int report_summary(FILE *to, struct profile *p, const struct report_style *style
     term_open(&t, to, style);
     print_command(&t, p);
     print_facts(&t, p);
+    print_parts(&t, p);
     bool something = common_opening(&t, p);
     if (something && !style->tasks)
         print_states(&t, p);

@@ -41,18 +41,48 @@ static void weight_cells(struct table *table, const struct weights *w, const str
         "waiting", TABLE_RIGHT, 0, 0, 1                                                                      \
     }
 
+/* Which of the machines and ranks of a merged recording: in front of all else. */
+#define PART_COLUMNS                                                                                         \
+    {"rank", TABLE_RIGHT, 0, 0, 0},                                                                          \
+    {                                                                                                        \
+        "host", TABLE_LEFT, TEXT_CUT_END, 6, 8                                                               \
+    }
+#define PART_COLUMN_COUNT 2
+
 static const struct table_column thread_columns[] = {
+    PART_COLUMNS,
     {"tid", TABLE_RIGHT, 0, 0, 0},
     {"thread", TABLE_LEFT, TEXT_CUT_END, 10, 0},
     WEIGHT_COLUMNS,
 };
 
 static const struct table_column process_columns[] = {
+    PART_COLUMNS,
     {"pid", TABLE_RIGHT, 0, 0, 0},
     {"process", TABLE_LEFT, TEXT_CUT_END, 10, 0},
     {"Python version", TABLE_LEFT, TEXT_CUT_END, 6, 7},
     WEIGHT_COLUMNS,
 };
+
+/* A table without the first columns where there is but one recording. */
+static struct table *new_table(struct term *t, const struct rec_reader *r, const struct table_column *columns,
+                               size_t n)
+{
+    size_t skip = rec_reader_part_count(r) > 1 ? 0 : PART_COLUMN_COUNT;
+    return table_new(t, columns + skip, n - skip);
+}
+
+static void part_cells(struct table *table, const struct rec_reader *r, uint32_t process)
+{
+    if (rec_reader_part_count(r) < 2)
+        return;
+    struct rec_header h = rec_reader_part(r, rec_reader_part_of(r, process)).header;
+    if (h.rank == REC_NO_RANK)
+        table_cell(table, INK_DIM, "%s", "-");
+    else
+        table_cell(table, INK_PLAIN, "%u", h.rank);
+    table_foreign(table, INK_PLAIN, h.host, strlen(h.host));
+}
 
 static void widen(struct weights *most, const struct weights *w)
 {
@@ -75,6 +105,7 @@ static void thread_row(struct table *table, const struct rec_reader *r, const st
     struct rec_thread thread = rec_reader_thread(r, p->thread);
     size_t len;
     const char *name = rec_reader_string(r, thread.name, &len);
+    part_cells(table, r, thread.process);
     table_cell(table, INK_PLAIN, "%u", thread.tid);
     table_foreign(table, INK_PLAIN, name, len);
     weight_cells(table, &p->sum, most);
@@ -88,7 +119,7 @@ int section_threads(struct term *t, const struct profile *p, size_t limit)
     if (count < 2)
         return 0;
     struct entry *order = calloc(count, sizeof(*order));
-    struct table *table = table_new(t, thread_columns, ARRAY_LEN(thread_columns));
+    struct table *table = new_table(t, profile_reader(p), thread_columns, ARRAY_LEN(thread_columns));
     for (size_t i = 0; order && i < count; i++) {
         order[i] = (struct entry){i, weights_of(&threads[i].sum, t->style.metric)};
         widen(&most, &threads[i].sum);
@@ -124,6 +155,7 @@ static void process_row(struct table *table, struct term *t, const struct rec_re
     struct buf text;
     buf_init(&text, TEXT_MAX * 10);
     common_command(&text, t, command, len);
+    part_cells(table, r, p->process);
     table_cell(table, INK_PLAIN, "%u", process.pid);
     table_foreign(table, INK_PLAIN, text.len ? (char *)text.data : "", text.len);
     table_foreign(table, INK_PLAIN, python, python_len);
@@ -150,7 +182,7 @@ static int print_processes(struct term *t, const struct profile *p, const struct
     size_t all;
     const struct profile_process *processes = profile_processes(p, &all);
     struct weights most = {0};
-    struct table *table = table_new(t, process_columns, ARRAY_LEN(process_columns));
+    struct table *table = new_table(t, profile_reader(p), process_columns, ARRAY_LEN(process_columns));
     size_t shown = count < limit ? count : limit;
     for (size_t i = 0; i < shown; i++)
         widen(&most, &processes[order[i].index].sum);

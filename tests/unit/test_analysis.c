@@ -46,7 +46,8 @@ static struct weights weights_of_one(const struct rec_sample *s)
                             .gc = gc ? s->wall_ns : 0,
                             .in_c = s->state & REC_IN_C && !gc ? s->cpu_ns : 0,
                             .blocked = blocked ? s->wall_ns - s->cpu_ns : 0,
-                            .samples = s->count};
+                            .samples = s->count,
+                            .stretches = 1};
 }
 
 static void add_stack(struct tables *t, const struct scenario *s, const struct stack *stack,

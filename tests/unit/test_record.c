@@ -694,7 +694,7 @@ static void a_newer_version_is_refused(void **state)
     (void)state;
     uint8_t bytes[REC_PREAMBLE_SIZE];
     struct rec_reader *r;
-    preamble_put(bytes, REC_FORMAT_VERSION + 1);
+    preamble_put(bytes, REC_FORMAT_MERGED + 1);
     int fd = file_with(bytes, sizeof(bytes));
     assert_int_equal(rec_reader_new(fd, &r), -EPROTONOSUPPORT);
     close(fd);
