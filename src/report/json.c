@@ -81,11 +81,13 @@ static json_t *run_object(const struct profile *p)
     const struct rec_header *h = rec_reader_header(r);
     const struct rec_end *end = rec_reader_end(r);
     uint64_t offset;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "command", words(h->command, h->command_len),
-                     "started", started(h), "wall_s", seconds(profile_elapsed_ns(p)), "cpu_s",
-                     seconds(profile_cpu_ns(p)), "exit",
-                     exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete",
-                     rec_reader_break(r, &offset) == REC_WHOLE, "attached", h->attached);
+    enum rec_break stop = rec_reader_break(r, &offset);
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:b}", "command", words(h->command, h->command_len), "started",
+        started(h), "wall_s", seconds(profile_elapsed_ns(p)), "cpu_s", seconds(profile_cpu_ns(p)), "exit",
+        exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete", stop == REC_WHOLE,
+        "damaged_at", stop == REC_CORRUPT ? json_integer((json_int_t)offset) : json_null(), "attached",
+        h->attached);
 }
 
 static json_t *losses(const struct profile *p)

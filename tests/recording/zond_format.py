@@ -26,6 +26,8 @@ EPOCH, STRINGS, CODES, FRAMES, PROCESSES, THREADS, THREAD_NAMES, PYTHONS, EXITS,
 COLUMNS = range(16, 28)
 THREAD, SAMPLE_END, START, CPU, STATE, SYSCALL, COUNT, STACK, UP, GROWN, LEAVES, STACK_FRAMES = COLUMNS
 
+KNOWN = {*range(EPOCH, STATS + 1), *COLUMNS}
+
 # Bits of a sample's state
 ON_CPU, GIL_HELD, GIL_WAIT, IN_GC, CALLING_C, TASK = (1 << bit for bit in range(6))
 
@@ -97,11 +99,12 @@ class Thread:
 
 
 class Node:
-    """A stack: a frame and its caller. It outlives its epoch as long as a sample has it."""
+    """A stack: a frame and its caller; `number` is its id in its epoch."""
 
-    __slots__ = ("caller", "frame")
+    __slots__ = ("caller", "frame", "number")
 
-    def __init__(self, caller: Node | None, frame: int) -> None:
+    def __init__(self, number: int, caller: Node | None, frame: int) -> None:
+        self.number = number
         self.caller = caller
         self.frame = frame
 
@@ -184,7 +187,7 @@ class Recording:
     exits: list[Exit] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     stats: list[Stats] = field(default_factory=list)
-    epochs: int = 0
+    nodes: list[list[Node]] = field(default_factory=lambda: [empty_trie()])  # of each epoch
     ended: Ended | None = None
     end: str = "cut"
     offset: int = 0
@@ -192,6 +195,10 @@ class Recording:
 
     def text(self, string: int) -> str:
         return self.strings[string].decode("utf-8", "surrogateescape")
+
+
+def empty_trie() -> list[Node]:
+    return [Node(0, None, 0)]
 
 
 def _crc_table() -> list[int]:
@@ -259,8 +266,14 @@ class Cursor:
     def s(self) -> int:
         return unzigzag(self.u())
 
+    def s32(self) -> int:
+        number = self.s()
+        if not -(1 << 31) <= number < 1 << 31:
+            raise CorruptError("a signed number of more than 32 bits")
+        return number
+
     def bytes(self) -> bytes:
-        length = self.u()
+        length = self.u32()
         if length > len(self.data) - self.at:
             raise CorruptError("bytes go on beyond their section")
         self.at += length
@@ -280,7 +293,6 @@ class Reader:
         self.file = file
         self.recording = Recording()
         self.string_bytes = 1
-        self.nodes = [Node(None, 0)]
 
     def read(self) -> Recording:
         self.preamble()
@@ -300,7 +312,7 @@ class Reader:
         if len(preamble) < PREAMBLE_SIZE or preamble[:8] != MAGIC:
             raise NotARecordingError("this is no recording")
         version, crc = struct.unpack_from("<II", preamble, 8)
-        if crc != crc32c(preamble[:12]):
+        if crc != crc32c(preamble[:12]) or version == 0:
             raise NotARecordingError("the preamble is damaged")
         if version > VERSION:
             raise NotARecordingError(f"version {version} is newer than {VERSION}")
@@ -320,10 +332,10 @@ class Reader:
             return False
         if payload_crc != crc32c(payload):
             raise CorruptError("the checksum of a block's payload does not fit")
+        if (kind == HEADER) == (self.recording.header is not None):
+            raise CorruptError("the header comes first and once")
         take = {HEADER: self.header, CHUNK: self.chunk, END: self.end}.get(kind)
         if take:
-            if (kind == HEADER) == (self.recording.header is not None):
-                raise CorruptError("the header comes first and once")
             take(Cursor(decompressed(payload, raw)))
         self.recording.offset += HEAD_SIZE + stored
         return True
@@ -335,7 +347,7 @@ class Reader:
         self.recording.header = header
 
     def end(self, c: Cursor) -> None:
-        self.recording.ended = Ended(c.s(), exit_code(c.s()), c.s())
+        self.recording.ended = Ended(c.s(), exit_code(c.s32()), c.s32())
 
     def chunk(self, c: Cursor) -> None:
         sections: dict[int, bytes] = {}
@@ -344,7 +356,8 @@ class Reader:
             content = c.bytes()
             if section in sections:
                 raise CorruptError("a section comes twice")
-            sections[section] = content
+            if section in KNOWN:
+                sections[section] = content
         for section, take in self.takers():
             records = Cursor(sections.get(section, b""))
             while records.more():
@@ -369,13 +382,12 @@ class Reader:
         ]
 
     def epoch(self, c: Cursor) -> None:
-        if c.byte() != 1:
+        if c.data != b"\x01" or c.byte() != 1:
             raise CorruptError("an epoch that is not 1")
-        del self.nodes[1:]
+        self.recording.nodes.append(empty_trie())
         for thread in self.recording.threads:
             for lane in thread.lanes:
                 lane.last_node = 0
-        self.recording.epochs += 1
 
     def string(self, c: Cursor) -> None:
         string = c.bytes()
@@ -391,19 +403,19 @@ class Reader:
         return c.below(len(self.recording.processes), "process")
 
     def code(self, c: Cursor) -> None:
-        add(self.recording.codes, Code(self.string_id(c), self.string_id(c), c.u(), c.byte()), MAX_CODES)
+        add(self.recording.codes, Code(self.string_id(c), self.string_id(c), c.u32(), c.byte()), MAX_CODES)
 
     def frame(self, c: Cursor) -> None:
         code = c.below(len(self.recording.codes), "code")
-        add(self.recording.frames, Frame(code, c.u(), c.u(), c.u(), c.u()), MAX_FRAMES)
+        add(self.recording.frames, Frame(code, c.u32(), c.u32(), c.u32(), c.u32()), MAX_FRAMES)
 
     def process(self, c: Cursor) -> None:
-        process = Process(c.u(), c.u(), c.s(), self.string_id(c), self.string_id(c))
+        process = Process(c.u32(), c.u32(), c.s(), self.string_id(c), self.string_id(c))
         add(self.recording.processes, process, MAX_PROCESSES)
 
     def thread(self, c: Cursor) -> None:
         assert self.recording.header
-        process, tid, start = self.process_id(c), c.u(), c.s()
+        process, tid, start = self.process_id(c), c.u32(), c.s()
         first = start // self.recording.header.unit
         thread = Thread(process, tid, start, self.string_id(c), (Lane(first), Lane(first)))
         add(self.recording.threads, thread, MAX_THREADS)
@@ -417,7 +429,7 @@ class Reader:
         self.recording.processes[process].python = self.string_id(c)
 
     def exit(self, c: Cursor) -> None:
-        self.recording.exits.append(Exit(self.process_id(c), c.s(), exit_code(c.s()), c.s(), c.u()))
+        self.recording.exits.append(Exit(self.process_id(c), c.s(), exit_code(c.s32()), c.s32(), c.u()))
 
     def loss(self, c: Cursor) -> None:
         self.recording.losses.append(Loss(c.byte(), c.s(), c.u(), self.string_id(c)))
@@ -430,8 +442,8 @@ class Columns:
     """The samples of one chunk."""
 
     def __init__(self, reader: Reader, columns: list[Cursor]) -> None:
-        self.reader = reader
         self.recording = reader.recording
+        self.nodes = reader.recording.nodes[-1]
         self.columns = dict(zip(COLUMNS, columns, strict=True))
 
     def take(self) -> None:
@@ -460,7 +472,7 @@ class Columns:
         if syscall > 65535:
             raise CorruptError("a system call that cannot be")
         node = self.node(lane.last_node)
-        stack = self.reader.nodes[node]
+        stack = self.nodes[node]
         lane.last_end, lane.last_node = end, node
         sample = Sample(thread, end, wall, cpu, state, syscall - 1 if syscall else None, count, stack)
         self.recording.samples.append(sample)
@@ -472,12 +484,12 @@ class Columns:
         if how == 1:
             return self.grow(last)
         node = last + unzigzag(how - 2)
-        if not 0 <= node < len(self.reader.nodes):
+        if not 0 <= node < len(self.nodes):
             raise CorruptError(f"node {node} is not there")
         return node
 
     def grow(self, last: int) -> int:
-        nodes, columns = self.reader.nodes, self.columns
+        nodes, columns = self.nodes, self.columns
         caller = self.caller(last)
         grown = columns[GROWN].u()
         if grown >= MAX_NODES - len(nodes):
@@ -486,12 +498,12 @@ class Columns:
         innermost = columns[LEAVES].below(frame_count, "frame")
         frames = [columns[STACK_FRAMES].below(frame_count, "frame") for _ in range(grown)]
         for frame in (*reversed(frames), innermost):
-            caller = Node(caller, frame)
+            caller = Node(len(nodes), caller, frame)
             nodes.append(caller)
         return len(nodes) - 1
 
     def caller(self, last: int) -> Node:
-        nodes, up = self.reader.nodes, self.columns[UP].u()
+        nodes, up = self.nodes, self.columns[UP].u()
         if up == 0:
             return nodes[self.columns[UP].below(len(nodes), "node")]
         if up - 1 > MAX_STEPS_UP:
