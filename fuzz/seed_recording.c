@@ -1,5 +1,6 @@
 /* Writes the corpus that fuzz_recording starts from into the directory of its argument: a small recording as
- * a file, and the same as a list of blocks. Run again when the format changes.
+ * a file, the same as a list of blocks, and blocks that the writer does not make of so little. Run again when
+ * the format changes.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -87,6 +88,12 @@ static void list_blocks(const struct buf *file, struct buf *list)
     block_unpacker_free(unpacker);
 }
 
+/* Behind a header of the fuzzer: an unknown block, and a chunk with an epoch, an unknown section and a loss
+ * of an unknown kind. */
+static const uint8_t odd[] = {'H', 99, 1,  0, 'x', REC_BLOCK_CHUNK, 12, 0,   REC_SEC_EPOCH,
+                              1,   1,  14, 1, 'x', REC_SEC_LOSSES,  4,  200, 0,
+                              1,   0};
+
 static int save(int dir, const char *name, const struct buf *bytes)
 {
     int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -117,7 +124,9 @@ int main(int argc, char **argv)
     if (!failed) {
         struct buf whole = {.data = file.data + 1, .len = file.len - 1};
         list_blocks(&whole, &list);
-        failed = save(dir, "recording-file", &file) || save(dir, "recording-blocks", &list);
+        struct buf parts = {.data = (uint8_t *)odd, .len = sizeof(odd)};
+        failed = save(dir, "recording-file", &file) || save(dir, "recording-blocks", &list) ||
+                 save(dir, "recording-odd", &parts);
     }
     buf_release(&file);
     buf_release(&list);

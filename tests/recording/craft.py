@@ -71,16 +71,16 @@ def tables() -> list[bytes]:
     ]
 
 
-def samples(count: int, stack: list[int], **more: bytes) -> list[bytes]:
+def samples(rows: int, stack: list[int], **more: bytes) -> list[bytes]:
     """Of thread 0, each a millisecond on a CPU; `stack`: the column of that name. `more`: the other columns."""
     columns = {
-        "thread": bytes(count),
-        "end": bytes(count),
-        "start": bytes(count),
-        "cpu": bytes(count),
-        "state": b"\x03" * count,
-        "syscall": bytes(count),
-        "count": b"\x01" * count,
+        "thread": bytes(rows),
+        "end": bytes(rows),
+        "start": bytes(rows),
+        "cpu": bytes(rows),
+        "state": b"\x03" * rows,
+        "syscall": bytes(rows),
+        "count": b"\x01" * rows,
         "stack": numbers(*stack),
         "up": b"",
         "grown": b"",
