@@ -72,7 +72,8 @@ def _dump_events(recording: Recording) -> Iterator[str]:
         code = NO_CODE if event.code is None else event.code
         yield f"exit: {event.process} {_instant(recording, event.end)} {code} {event.signal} {event.cpu}"
     for loss in recording.losses:
-        yield f"loss: {loss.kind} {_instant(recording, loss.time)} {loss.things} {_hex(recording, loss.detail)}"
+        if loss.kind < len(LOSSES):
+            yield f"loss: {loss.kind} {_instant(recording, loss.time)} {loss.things} {_hex(recording, loss.detail)}"
     for stats in recording.stats:
         yield f"stats: {_instant(recording, stats.time)} {' '.join(map(str, stats[1:]))}"
     if recording.ended:
