@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -13,6 +14,43 @@
 #define SCHEMA 1
 /* No string of a recording is longer, even if each byte of it has to be replaced by three. */
 #define STRING_MAX (4u << 20)
+
+/* The object is written piece by piece: as one tree in memory, a recording of a million threads would take a
+ * gigabyte. */
+struct out {
+    FILE *to;
+    bool inside; /* of the brackets that are open, and behind a value */
+    bool failed;
+};
+
+static void put_key(struct out *o, const char *key)
+{
+    fputs(o->inside ? ",\n" : "", o->to);
+    if (key)
+        fprintf(o->to, "\"%s\": ", key);
+    o->inside = true;
+}
+
+/* `key`: NULL in an array. Takes value; NULL is one that could not be made. */
+static void put(struct out *o, const char *key, json_t *value)
+{
+    put_key(o, key);
+    o->failed |= !value || json_dumpf(value, o->to, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15)) != 0;
+    json_decref(value);
+}
+
+static void open_value(struct out *o, const char *key, char bracket)
+{
+    put_key(o, key);
+    fprintf(o->to, "%c\n", bracket);
+    o->inside = false;
+}
+
+static void close_value(struct out *o, char bracket)
+{
+    fprintf(o->to, "\n%c", bracket);
+    o->inside = true;
+}
 
 static json_t *text(const char *s, size_t len)
 {
@@ -137,70 +175,111 @@ static json_t *thread_object(const struct rec_reader *r, const struct profile_th
                      seconds(t->sum.gc), "blocked_s", seconds(t->sum.blocked));
 }
 
-static json_t *process_object(const struct profile *p, const struct profile_process *pp)
+static json_t *python_of(const struct rec_reader *r, const struct rec_process *process)
+{
+    return process->python ? string_of(r, process->python) : json_null();
+}
+
+/* The threads of each process, in their order, as lists of indices + 1; 0 ends a list. */
+struct members {
+    uint32_t *first; /* by process */
+    uint32_t *next;  /* by index of profile_threads */
+};
+
+static int members_init(struct members *m, const struct profile *p)
+{
+    const struct rec_reader *r = profile_reader(p);
+    size_t count;
+    const struct profile_thread *threads = profile_threads(p, &count);
+    m->first = calloc((size_t)rec_reader_process_count(r) + 1, sizeof(*m->first));
+    m->next = calloc(count + 1, sizeof(*m->next));
+    if (!m->first || !m->next)
+        return -ENOMEM;
+    for (size_t i = count; i-- > 0;) {
+        uint32_t process = rec_reader_thread(r, threads[i].thread).process;
+        m->next[i] = m->first[process];
+        m->first[process] = (uint32_t)i + 1;
+    }
+    return 0;
+}
+
+static void members_release(struct members *m)
+{
+    free(m->first);
+    free(m->next);
+}
+
+static void put_process(struct out *o, const struct profile *p, const struct profile_process *pp,
+                        const struct members *m)
 {
     const struct rec_reader *r = profile_reader(p);
     struct rec_process process = rec_reader_process(r, pp->process);
     size_t count, len;
     const struct profile_thread *threads = profile_threads(p, &count);
     const char *command = rec_reader_string(r, process.command, &len);
-    json_t *list = json_array();
-    for (size_t i = 0; i < count; i++) {
-        if (rec_reader_thread(r, threads[i].thread).process == pp->process)
-            json_array_append_new(list, thread_object(r, &threads[i]));
-    }
-    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o}", "pid", (json_int_t)process.pid, "ppid",
-                     (json_int_t)process.ppid, "python",
-                     process.python ? string_of(r, process.python) : json_null(), "command",
-                     words(command, len), "exit", exit_object(pp->code, pp->signal), "threads", list);
+    open_value(o, NULL, '{');
+    put(o, "pid", json_integer(process.pid));
+    put(o, "ppid", json_integer(process.ppid));
+    put(o, "python", python_of(r, &process));
+    put(o, "command", words(command, len));
+    put(o, "exit", exit_object(pp->code, pp->signal));
+    open_value(o, "threads", '[');
+    for (uint32_t i = m->first[pp->process]; i; i = m->next[i - 1])
+        put(o, NULL, thread_object(r, &threads[i - 1]));
+    close_value(o, ']');
+    close_value(o, '}');
 }
 
-static json_t *processes_array(const struct profile *p)
+static int put_processes(struct out *o, const struct profile *p)
 {
+    struct members m = {0};
     size_t count;
     const struct profile_process *processes = profile_processes(p, &count);
-    json_t *list = json_array();
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, process_object(p, &processes[i]));
-    return list;
+    int err = members_init(&m, p);
+    open_value(o, "processes", '[');
+    for (size_t i = 0; !err && i < count; i++)
+        put_process(o, p, &processes[i], &m);
+    close_value(o, ']');
+    members_release(&m);
+    return err;
 }
 
-static json_t *functions_array(struct profile *p, const struct report_style *style)
+static void put_functions(struct out *o, struct profile *p, const struct report_style *style)
 {
     static const char *const kinds[] = {"python", "native", "jit", "gc", "syscall"};
     const struct rec_reader *r = profile_reader(p);
     size_t count;
     const struct profile_function *f = profile_functions(p, style->metric, &count);
-    json_t *list = json_array();
+    open_value(o, "functions", '[');
     for (size_t i = 0; i < count && (!style->limit || i < style->limit); i++) {
         struct rec_code c = rec_reader_code(r, f[i].code);
-        json_array_append_new(
-            list, json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:n}", "name", string_of(r, c.name),
-                            "file", c.file ? string_of(r, c.file) : json_null(), "line", known(c.first_line),
-                            "kind", c.kind < ARRAY_LEN(kinds) ? kinds[c.kind] : "unknown", "self_wall_s",
-                            seconds(f[i].self.wall), "total_wall_s", seconds(f[i].total.wall), "self_cpu_s",
-                            seconds(f[i].self.cpu), "total_cpu_s", seconds(f[i].total.cpu), "calls"));
+        put(o, NULL,
+            json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:n}", "name", string_of(r, c.name), "file",
+                      c.file ? string_of(r, c.file) : json_null(), "line", known(c.first_line), "kind",
+                      c.kind < ARRAY_LEN(kinds) ? kinds[c.kind] : "unknown", "self_wall_s",
+                      seconds(f[i].self.wall), "total_wall_s", seconds(f[i].total.wall), "self_cpu_s",
+                      seconds(f[i].self.cpu), "total_cpu_s", seconds(f[i].total.cpu), "calls"));
     }
-    return list;
+    close_value(o, ']');
 }
 
-static json_t *lines_array(struct profile *p, const struct report_style *style)
+static void put_lines(struct out *o, struct profile *p, const struct report_style *style)
 {
     const struct rec_reader *r = profile_reader(p);
     size_t count;
     const struct profile_line *l = profile_lines(p, style->metric, &count);
-    json_t *list = json_array();
+    open_value(o, "lines", '[');
     for (size_t i = 0; i < count && (!style->limit || i < style->limit); i++) {
         struct rec_code c = rec_reader_code(r, l[i].code);
-        json_array_append_new(
-            list, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:b, s:n, s:n, s:n, s:n, s:n}",
-                            "file", c.file ? string_of(r, c.file) : json_null(), "line", known(l[i].line),
-                            "function", string_of(r, c.name), "self_wall_s", seconds(l[i].self.wall),
-                            "total_wall_s", seconds(l[i].total.wall), "self_cpu_s", seconds(l[i].self.cpu),
-                            "total_cpu_s", seconds(l[i].total.cpu), "hits", "time_s", "exact", 0,
-                            "alloc_bytes", "free_bytes", "live_bytes", "peak_bytes", "rss_delta_bytes"));
+        put(o, NULL,
+            json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:b, s:n, s:n, s:n, s:n, s:n}", "file",
+                      c.file ? string_of(r, c.file) : json_null(), "line", known(l[i].line), "function",
+                      string_of(r, c.name), "self_wall_s", seconds(l[i].self.wall), "total_wall_s",
+                      seconds(l[i].total.wall), "self_cpu_s", seconds(l[i].self.cpu), "total_cpu_s",
+                      seconds(l[i].total.cpu), "hits", "time_s", "exact", 0, "alloc_bytes", "free_bytes",
+                      "live_bytes", "peak_bytes", "rss_delta_bytes"));
     }
-    return list;
+    close_value(o, ']');
 }
 
 /* The share comes from samples; single collections are not seen by them: null. */
@@ -213,14 +292,22 @@ static json_t *gc_object(const struct profile *p)
 
 int report_json(FILE *to, struct profile *p, const struct report_style *style)
 {
-    json_t *o = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:[]}", "zond", ZOND_VERSION,
-                          "schema", SCHEMA, "run", run_object(p), "sampling", sampling_object(p), "processes",
-                          processes_array(p), "functions", functions_array(p, style), "lines",
-                          lines_array(p, style), "gc", gc_object(p), "memory", "io", "findings");
-    if (!o)
-        return -ENOMEM;
-    int rc = json_dumpf(o, to, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
-    json_decref(o);
+    struct out o = {.to = to};
+    open_value(&o, NULL, '{');
+    put(&o, "zond", json_string(ZOND_VERSION));
+    put(&o, "schema", json_integer(SCHEMA));
+    put(&o, "run", run_object(p));
+    put(&o, "sampling", sampling_object(p));
+    int err = put_processes(&o, p);
+    put_functions(&o, p, style);
+    put_lines(&o, p, style);
+    put(&o, "gc", gc_object(p));
+    put(&o, "memory", json_null());
+    put(&o, "io", json_null());
+    put(&o, "findings", json_array());
+    close_value(&o, '}');
     fputc('\n', to);
-    return rc || fflush(to) || ferror(to) ? -EIO : 0;
+    if (err)
+        return err;
+    return o.failed || fflush(to) || ferror(to) ? -EIO : 0;
 }

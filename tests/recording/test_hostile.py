@@ -242,13 +242,13 @@ FILLS: dict[str, Callable[[], list[bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("view", ["report", "calls", "lines", "export"])
+@pytest.mark.parametrize("view", ["report", "report --json", "calls", "lines", "export"])
 @pytest.mark.parametrize("table", FILLS)
 def test_full_tables(tmp_path: Path, table: str, view: str) -> None:
     """A recording may be full, and is shown: in the memory that the limits of the format allow."""
     path = tmp_path / "full.zond"
     path.write_bytes(craft.recording(*FILLS[table]()))
-    ran = collapsed(path) if view == "export" else zond(view, path)
+    ran = collapsed(path) if view == "export" else zond(*view.split(), path)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout
 
