@@ -390,6 +390,26 @@ def memory(settings: Settings) -> list[Row]:
     return rows
 
 
+def size(settings: Settings) -> list[Row]:
+    """Record two programs for the length of a soak at 1 kHz: bytes of the file for each sample."""
+    rows = []
+    for version, profilers in settings.contenders.items():
+        for program in ("realistic.py", "moving.py"):
+            values: dict[str, float | None] = {}
+            for profiler in profilers:
+                if not isinstance(profiler, Zond):
+                    continue
+                with settings.forgiving(profiler, f"size of {program}"), TemporaryDirectory() as name:
+                    output = Path(name) / "output"
+                    command = profiler.launch(RATE_HZ, output, [str(WORKLOADS / program), f"{settings.soak_s:g}"])
+                    with session(command, Path(name) / "log") as running:
+                        running.finish(settings.soak_s, good=profiler.good)
+                    values[profiler.name] = output.stat().st_size / profiler.report(output)["sampling"]["samples"]
+            row = Row(f"bytes a sample, {program}, {settings.soak_s:g} s", "B", version, "<= 6", values)
+            rows.append(_below(row, 6.0))
+    return rows
+
+
 FIGURES: dict[str, Callable[[Settings], list[Row]]] = {
     "rate": rate,
     "impossible": impossible,
@@ -398,4 +418,5 @@ FIGURES: dict[str, Callable[[Settings], list[Row]]] = {
     "startup": startup,
     "attach": attach,
     "memory": memory,
+    "size": size,
 }

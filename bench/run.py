@@ -34,7 +34,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--zond", metavar="EXE", default=os.environ.get("ZOND"), help="default: the build's")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each profiler (default: 5)")
     parser.add_argument("--window", type=float, default=3.0, metavar="S", help="length of a turn (default: 3)")
-    parser.add_argument("--soak", type=float, default=60.0, metavar="S", help="length of `memory` (default: 60)")
+    parser.add_argument(
+        "--soak", type=float, default=60.0, metavar="S", help="length of `memory` and `size` (default: 60)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
     parsed = parser.parse_args()
     if unknown := set(parsed.figures) - set(FIGURES):

@@ -94,6 +94,9 @@ static void read_recording(int fd, bool tasks)
     if (lseek(fd, 0, SEEK_SET) != 0 || rec_reader_new(fd, &r) != 0)
         return;
     if (profile_new(r, &filter, &p) == 0) {
+        uint64_t offset;
+        if ((rec_reader_break(r, &offset) == REC_WHOLE) != (rec_reader_end(r) != NULL))
+            abort();
         look(p);
         profile_free(p);
     }

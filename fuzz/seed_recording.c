@@ -1,5 +1,6 @@
 /* Writes the corpus that fuzz_recording starts from into the directory of its argument: a small recording as
- * a file, the same as a list of blocks, and merged with itself. Run again when the format changes.
+ * a file, the same as a list of blocks, merged with itself, and blocks that the writer does not make of so
+ * little. Run again when the format changes.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -96,6 +97,11 @@ static void list_merged(const struct buf *blocks, struct buf *list)
         buf_put(list, blocks->data + 1, blocks->len - 1);
     buf_put(list, end, sizeof(end));
 }
+/* Behind a header of the fuzzer: an unknown block, and a chunk with an epoch, an unknown section and a loss
+ * of an unknown kind. */
+static const uint8_t odd[] = {'H', 99, 1,  0, 'x', REC_BLOCK_CHUNK, 12, 0,   REC_SEC_EPOCH,
+                              1,   1,  14, 1, 'x', REC_SEC_LOSSES,  4,  200, 0,
+                              1,   0};
 
 static int save(int dir, const char *name, const struct buf *bytes)
 {
@@ -130,8 +136,9 @@ int main(int argc, char **argv)
         struct buf whole = {.data = file.data + 1, .len = file.len - 1};
         list_blocks(&whole, &list);
         list_merged(&list, &merged);
+        struct buf parts = {.data = (uint8_t *)odd, .len = sizeof(odd)};
         failed = save(dir, "recording-file", &file) || save(dir, "recording-blocks", &list) ||
-                 save(dir, "recording-merged", &merged);
+                 save(dir, "recording-merged", &merged) || save(dir, "recording-odd", &parts);
     }
     buf_release(&merged);
     buf_release(&file);

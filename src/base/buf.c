@@ -115,6 +115,8 @@ uint64_t cursor_varint(struct cursor *c)
     uint64_t v = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {
         uint8_t byte = cursor_u8(c);
+        if (shift == 63 && byte > 1)
+            break;
         v |= (uint64_t)(byte & 0x7f) << shift;
         if (!(byte & 0x80))
             return c->bad ? 0 : v;

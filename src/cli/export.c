@@ -33,6 +33,7 @@ static int export_file(const struct options *o, const char *path)
     int rc = to ? export_formats[o->format].write(to, r, &e) : -errno;
     if (to && to != stdout && fclose(to) && rc == 0)
         rc = -errno;
+    view_say_break(o, path, r);
     if (rc)
         fprintf(stderr, "zond export: cannot export %s to %s: %s\n", path, name, strerror(-rc));
     rec_reader_free(r);

@@ -30,7 +30,7 @@ static bool is_recording(const char *path)
     int rc = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? rec_reader_new(fd, &r) : -EINVAL;
     rec_reader_free(r);
     close(fd);
-    return rc == 0 || rc == -EPROTONOSUPPORT;
+    return rc == 0 || rc == -EPROTONOSUPPORT || rc == -EBADMSG;
 }
 
 int view_recording(const struct options *o, struct view_source *source)
@@ -59,6 +59,8 @@ const char *view_why(int error)
         return "it is not a zond recording";
     if (error == -ENODATA)
         return "it ends before its header is whole, so there is nothing in it";
+    if (error == -EBADMSG)
+        return "it is damaged in its header, so nothing in it can be read";
     if (error == -EPROTONOSUPPORT)
         return "it was made by a newer zond; update this one";
     return strerror(-error);
@@ -70,6 +72,19 @@ int view_cannot_read(const struct options *o, const char *path, int error)
     return EXIT_ZOND;
 }
 
+/* The same for a version of the format that came after this program. */
+static void cannot_newer(const struct options *o, const char *path, int fd)
+{
+    uint32_t version = 0;
+    char of[32] = "a newer version";
+    if (rec_reader_version(fd, &version) == 0)
+        snprintf(of, sizeof(of), "version %u", version);
+    fprintf(stderr,
+            "zond %s: cannot read %s: it is of %s of the format, and this zond, %s, reads up to version %d; "
+            "update zond\n",
+            o->verb->name, path, of, ZOND_VERSION, REC_FORMAT_MERGED);
+}
+
 struct rec_reader *view_open(const struct options *o, const char *path, int *fd)
 {
     struct rec_reader *r = NULL;
@@ -77,10 +92,23 @@ struct rec_reader *view_open(const struct options *o, const char *path, int *fd)
     int rc = *fd < 0 ? -errno : rec_reader_new(*fd, &r);
     if (rc == 0)
         return r;
-    view_cannot_read(o, path, rc);
+    if (rc == -EPROTONOSUPPORT)
+        cannot_newer(o, path, *fd);
+    else
+        view_cannot_read(o, path, rc);
     if (*fd >= 0)
         close(*fd);
     return NULL;
+}
+
+void view_say_break(const struct options *o, const char *path, const struct rec_reader *r)
+{
+    uint64_t offset;
+    enum rec_break stop = rec_reader_break(r, &offset);
+    if (stop != REC_WHOLE)
+        fprintf(stderr, "zond %s: %s %s byte %llu; what comes before is taken\n", o->verb->name, path,
+                stop == REC_CUT ? "is incomplete: it ends without its end mark at" : "is damaged from",
+                (unsigned long long)offset);
 }
 
 static struct report_style style_of(const struct options *o, const char *path, const char *here, FILE *to)

@@ -43,10 +43,10 @@ void preamble_put(uint8_t *to, uint32_t version)
 
 int preamble_get(const uint8_t *from, uint32_t *version)
 {
-    if (memcmp(from, REC_MAGIC, REC_MAGIC_SIZE) != 0 || get_u32(from + 12) != crc32c(from, 12))
+    if (memcmp(from, REC_MAGIC, REC_MAGIC_SIZE) != 0)
         return -EINVAL;
     *version = get_u32(from + 8);
-    return 0;
+    return get_u32(from + 12) == crc32c(from, 12) && *version > 0 ? 0 : -EBADMSG;
 }
 
 void block_put_bytes(struct buf *to, const void *bytes, size_t len)

@@ -20,7 +20,7 @@ struct block_head {
 
 /* The first bytes of a file of format `version`; to and from have REC_PREAMBLE_SIZE bytes. */
 void preamble_put(uint8_t *to, uint32_t version);
-/* -EINVAL when this is no recording. */
+/* -EINVAL when this is no recording, -EBADMSG when it is a damaged one. */
 int preamble_get(const uint8_t *from, uint32_t *version);
 
 /* A length, then so many bytes. */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "record/io.h"
 #include "record/reader_state.h"
@@ -72,6 +73,15 @@ static int read_header(struct rec_reader *r)
     return err;
 }
 
+int rec_reader_version(int fd, uint32_t *version)
+{
+    uint8_t preamble[REC_PREAMBLE_SIZE];
+    ssize_t n = pread(fd, preamble, sizeof(preamble), 0);
+    if (n < 0)
+        return -errno;
+    return n == sizeof(preamble) ? preamble_get(preamble, version) : -ENODATA;
+}
+
 /* Life ------------------------------------------------------------------------------------------------ */
 
 static int init_tables(struct rec_reader *r)
@@ -112,7 +122,7 @@ int rec_reader_new(int fd, struct rec_reader **out)
         err = read_header(r);
     if (err) {
         rec_reader_free(r);
-        return err == -EBADMSG ? -EINVAL : err;
+        return err;
     }
     *out = r;
     return 0;
@@ -172,8 +182,8 @@ static int take_end(struct rec_reader *r)
 {
     struct cursor c = cursor_of(r->raw.data, r->raw.len);
     r->end.ended_ns = r->start_ns + (uint64_t)cursor_svarint(&c);
-    r->end.code = (int32_t)cursor_svarint(&c);
-    r->end.signal = (int32_t)cursor_svarint(&c);
+    r->end.code = cursor_s32(&c);
+    r->end.signal = cursor_s32(&c);
     if (c.bad)
         return -EBADMSG;
     r->has_end = !r->merged;

@@ -28,10 +28,14 @@ struct rec_events {
 };
 
 /* fd: open for reading at the recording's start, seekable or a pipe; stays the caller's. Reads the header.
- * -EINVAL: not a recording · -ENODATA: ends before its header does · -EPROTONOSUPPORT: made by a newer zond.
- */
+ * -EINVAL: not a recording · -ENODATA: ends before its header does · -EBADMSG: its header is damaged ·
+ * -EPROTONOSUPPORT: of a newer version of the format. */
 int rec_reader_new(int fd, struct rec_reader **out);
 void rec_reader_free(struct rec_reader *r);
+
+/* The version of the format that the file at fd is of, also one that is not known here. The errors of
+ * rec_reader_new, and -ESPIPE for a pipe. */
+int rec_reader_version(int fd, uint32_t *version);
 
 const struct rec_header *rec_reader_header(const struct rec_reader *r);
 

@@ -98,6 +98,14 @@ static inline uint32_t cursor_u32(struct cursor *c)
     return (uint32_t)v;
 }
 
+/* The same with a sign. */
+static inline int32_t cursor_s32(struct cursor *c)
+{
+    int64_t v = cursor_svarint(c);
+    c->bad |= v < INT32_MIN || v > INT32_MAX;
+    return (int32_t)v;
+}
+
 static inline int reader_answer(struct rec_reader *r, int answer)
 {
     r->answer = answer;

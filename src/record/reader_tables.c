@@ -29,8 +29,7 @@ static uint64_t cursor_time(const struct rec_reader *r, struct cursor *c)
 /* The old nodes are readable during the callback. */
 static int take_epoch(struct rec_reader *r, struct cursor *c)
 {
-    cursor_u8(c);
-    if (c->bad)
+    if (cursor_u8(c) != 1 || c->at < c->end)
         return -EBADMSG;
     int rc = r->events->epoch ? reader_answer(r, r->events->epoch(r->ctx)) : 0;
     if (rc)
@@ -138,8 +137,8 @@ static int take_exit(struct rec_reader *r, struct cursor *c)
     struct rec_exit e;
     e.process = cursor_u32(c);
     e.end_ns = cursor_time(r, c);
-    e.code = (int32_t)cursor_svarint(c);
-    e.signal = (int32_t)cursor_svarint(c);
+    e.code = cursor_s32(c);
+    e.signal = cursor_s32(c);
     e.cpu_ns = cursor_varint(c);
     if (c->bad || !reader_process_id(r, &e.process))
         return -EBADMSG;

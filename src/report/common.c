@@ -34,8 +34,8 @@ void common_broken(struct term *t, const struct profile *p)
     if (broken == REC_CUT)
         snprintf(text, sizeof(text),
                  "Incomplete: the recording ends without its end mark, as when zond is killed. Shown is what "
-                 "there is, up to %s.",
-                 time);
+                 "there is, up to %s (byte %llu).",
+                 time, (unsigned long long)offset);
     else
         snprintf(
             text, sizeof(text),

@@ -1,5 +1,5 @@
 /* json: the object of the contract, schema 1. Times in seconds, sizes in bytes. What a recording does not
- * measure is null, never 0.
+ * measure is null, never 0. Text that is not UTF-8 gets U+FFFD for each byte that does not fit.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -12,6 +12,43 @@
 #include "report/report.h"
 
 #define SCHEMA 1
+
+/* The object is written piece by piece: as one tree in memory, a recording of a million threads would take a
+ * gigabyte. */
+struct out {
+    FILE *to;
+    bool inside; /* of the brackets that are open, and behind a value */
+    bool failed;
+};
+
+static void put_key(struct out *o, const char *key)
+{
+    fputs(o->inside ? ",\n" : "", o->to);
+    if (key)
+        fprintf(o->to, "\"%s\": ", key);
+    o->inside = true;
+}
+
+/* `key`: NULL in an array. Takes value; NULL is one that could not be made. */
+static void put(struct out *o, const char *key, json_t *value)
+{
+    put_key(o, key);
+    o->failed |= !value || json_dumpf(value, o->to, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15)) != 0;
+    json_decref(value);
+}
+
+static void open_value(struct out *o, const char *key, char bracket)
+{
+    put_key(o, key);
+    fprintf(o->to, "%c\n", bracket);
+    o->inside = false;
+}
+
+static void close_value(struct out *o, char bracket)
+{
+    fprintf(o->to, "\n%c", bracket);
+    o->inside = true;
+}
 
 /* A number counted from 1, of which 0 means unknown. */
 static json_t *known(uint32_t n)
@@ -61,11 +98,13 @@ static json_t *run_object(const struct profile *p)
     const struct rec_header *h = rec_reader_header(r);
     const struct rec_end *end = rec_reader_end(r);
     uint64_t offset;
+    enum rec_break stop = rec_reader_break(r, &offset);
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "command", json_words(h->command, h->command_len),
+        "{s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:b, s:o}", "command", json_words(h->command, h->command_len),
         "started", started(h), "wall_s", seconds(profile_elapsed_ns(p)), "cpu_s", seconds(profile_cpu_ns(p)),
         "exit", exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete",
-        rec_reader_break(r, &offset) == REC_WHOLE, "attached", h->attached, "merged", merged_object(r));
+        stop == REC_WHOLE, "damaged_at", stop == REC_CORRUPT ? json_integer((json_int_t)offset) : json_null(),
+        "attached", h->attached, "merged", merged_object(r));
 }
 
 static json_t *losses(const struct profile *p)
@@ -88,7 +127,7 @@ static json_t *sampling_object(const struct profile *p)
 {
     const struct rec_header *h = rec_reader_header(profile_reader(p));
     const struct rec_stats *st = profile_stats(p);
-    uint64_t elapsed = profile_recorded_ns(p);
+    uint64_t elapsed = profile_elapsed_ns(p);
     bool measured = st->ticks && elapsed;
     json_t *o = json_pack(
         "{s:o, s:o, s:I, s:{s:n, s:n, s:n}, s:o}", "rate_hz",
@@ -116,108 +155,114 @@ static json_t *thread_object(const struct rec_reader *r, const struct profile_th
                      seconds(t->sum.blocked));
 }
 
-static uint32_t process_of(const struct rec_reader *r, const struct profile_thread *t)
+static json_t *python_of(const struct rec_reader *r, const struct rec_process *process)
 {
-    return rec_reader_thread(r, t->thread).process;
+    return process->python ? json_text_of(r, process->python) : json_null();
 }
 
-/* order: the threads by their process; at: the first of this one's, moved behind the last. */
-static json_t *process_object(const struct profile *p, const struct profile_process *pp,
-                              const struct profile_thread *order, size_t count, size_t *at)
+/* The threads of each process, in their order, as lists of indices + 1; 0 ends a list. */
+struct members {
+    uint32_t *first; /* by process */
+    uint32_t *next;  /* by index of profile_threads */
+};
+
+static int members_init(struct members *m, const struct profile *p)
+{
+    const struct rec_reader *r = profile_reader(p);
+    size_t count;
+    const struct profile_thread *threads = profile_threads(p, &count);
+    m->first = calloc((size_t)rec_reader_process_count(r) + 1, sizeof(*m->first));
+    m->next = calloc(count + 1, sizeof(*m->next));
+    if (!m->first || !m->next)
+        return -ENOMEM;
+    for (size_t i = count; i-- > 0;) {
+        uint32_t process = rec_reader_thread(r, threads[i].thread).process;
+        m->next[i] = m->first[process];
+        m->first[process] = (uint32_t)i + 1;
+    }
+    return 0;
+}
+
+static void members_release(struct members *m)
+{
+    free(m->first);
+    free(m->next);
+}
+
+static void put_process(struct out *o, const struct profile *p, const struct profile_process *pp,
+                        const struct members *m)
 {
     const struct rec_reader *r = profile_reader(p);
     struct rec_process process = rec_reader_process(r, pp->process);
-    size_t len;
+    size_t count, len;
+    const struct profile_thread *threads = profile_threads(p, &count);
     const char *command = rec_reader_string(r, process.command, &len);
-    json_t *list = json_array();
-    for (; *at < count && process_of(r, &order[*at]) <= pp->process; ++*at) {
-        if (process_of(r, &order[*at]) == pp->process)
-            json_array_append_new(list, thread_object(r, &order[*at]));
-    }
     struct rec_header h = rec_reader_part(r, rec_reader_part_of(r, pp->process)).header;
-    return json_pack("{s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "host",
-                     *h.host ? json_text(h.host, strlen(h.host)) : json_null(), "rank",
-                     h.rank == REC_NO_RANK ? json_null() : json_integer(h.rank), "pid",
-                     (json_int_t)process.pid, "ppid", (json_int_t)process.ppid, "python",
-                     process.python ? json_text_of(r, process.python) : json_null(), "command",
-                     json_words(command, len), "exit", exit_object(pp->code, pp->signal), "threads", list);
+    open_value(o, NULL, '{');
+    put(o, "host", *h.host ? json_text(h.host, strlen(h.host)) : json_null());
+    put(o, "rank", h.rank == REC_NO_RANK ? json_null() : json_integer(h.rank));
+    put(o, "pid", json_integer(process.pid));
+    put(o, "ppid", json_integer(process.ppid));
+    put(o, "python", python_of(r, &process));
+    put(o, "command", json_words(command, len));
+    put(o, "exit", exit_object(pp->code, pp->signal));
+    open_value(o, "threads", '[');
+    for (uint32_t i = m->first[pp->process]; i; i = m->next[i - 1])
+        put(o, NULL, thread_object(r, &threads[i - 1]));
+    close_value(o, ']');
+    close_value(o, '}');
 }
 
-static int by_process(const void *a, const void *b, void *reader)
+static int put_processes(struct out *o, const struct profile *p)
 {
-    const struct profile_thread *x = a;
-    const struct profile_thread *y = b;
-    uint32_t x_process = process_of(reader, x);
-    uint32_t y_process = process_of(reader, y);
-    if (x_process != y_process)
-        return x_process < y_process ? -1 : 1;
-    return x->thread < y->thread ? -1 : x->thread > y->thread;
-}
-
-/* The threads, in the order of their processes. The caller frees. */
-static struct profile_thread *ordered_threads(const struct profile *p, size_t *count)
-{
-    const struct profile_thread *threads = profile_threads(p, count);
-    struct profile_thread *order = calloc(*count + 1, sizeof(*order));
-    if (!order)
-        return NULL;
-    for (size_t i = 0; i < *count; i++)
-        order[i] = threads[i];
-    qsort_r(order, *count, sizeof(*order), by_process, (void *)profile_reader(p));
-    return order;
-}
-
-/* NULL without memory. Processes are in the order of the recording, as their threads are made to be. */
-static json_t *processes_array(const struct profile *p)
-{
-    size_t count, threads;
-    size_t at = 0;
+    struct members m = {0};
+    size_t count;
     const struct profile_process *processes = profile_processes(p, &count);
-    struct profile_thread *order = ordered_threads(p, &threads);
-    json_t *list = order ? json_array() : NULL;
-    for (size_t i = 0; list && i < count; i++)
-        json_array_append_new(list, process_object(p, &processes[i], order, threads, &at));
-    free(order);
-    return list;
+    int err = members_init(&m, p);
+    open_value(o, "processes", '[');
+    for (size_t i = 0; !err && i < count; i++)
+        put_process(o, p, &processes[i], &m);
+    close_value(o, ']');
+    members_release(&m);
+    return err;
 }
 
-static json_t *functions_array(struct profile *p, const struct report_style *style)
+static void put_functions(struct out *o, struct profile *p, const struct report_style *style)
 {
     static const char *const kinds[] = {"python", "native", "jit", "gc", "syscall"};
     const struct rec_reader *r = profile_reader(p);
     size_t count;
     const struct profile_function *f = profile_functions(p, style->metric, &count);
-    json_t *list = json_array();
+    open_value(o, "functions", '[');
     for (size_t i = 0; i < count && (!style->limit || i < style->limit); i++) {
         struct rec_code c = rec_reader_code(r, f[i].code);
-        json_array_append_new(
-            list,
+        put(o, NULL,
             json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:n}", "name", json_text_of(r, c.name),
                       "file", c.file ? json_text_of(r, c.file) : json_null(), "line", known(c.first_line),
                       "kind", c.kind < ARRAY_LEN(kinds) ? kinds[c.kind] : "unknown", "self_wall_s",
                       seconds(f[i].self.wall), "total_wall_s", seconds(f[i].total.wall), "self_cpu_s",
                       seconds(f[i].self.cpu), "total_cpu_s", seconds(f[i].total.cpu), "calls"));
     }
-    return list;
+    close_value(o, ']');
 }
 
-static json_t *lines_array(struct profile *p, const struct report_style *style)
+static void put_lines(struct out *o, struct profile *p, const struct report_style *style)
 {
     const struct rec_reader *r = profile_reader(p);
     size_t count;
     const struct profile_line *l = profile_lines(p, style->metric, &count);
-    json_t *list = json_array();
+    open_value(o, "lines", '[');
     for (size_t i = 0; i < count && (!style->limit || i < style->limit); i++) {
         struct rec_code c = rec_reader_code(r, l[i].code);
-        json_array_append_new(
-            list, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:b, s:n, s:n, s:n, s:n, s:n}",
-                            "file", c.file ? json_text_of(r, c.file) : json_null(), "line", known(l[i].line),
-                            "function", json_text_of(r, c.name), "self_wall_s", seconds(l[i].self.wall),
-                            "total_wall_s", seconds(l[i].total.wall), "self_cpu_s", seconds(l[i].self.cpu),
-                            "total_cpu_s", seconds(l[i].total.cpu), "hits", "time_s", "exact", 0,
-                            "alloc_bytes", "free_bytes", "live_bytes", "peak_bytes", "rss_delta_bytes"));
+        put(o, NULL,
+            json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:b, s:n, s:n, s:n, s:n, s:n}", "file",
+                      c.file ? json_text_of(r, c.file) : json_null(), "line", known(l[i].line), "function",
+                      json_text_of(r, c.name), "self_wall_s", seconds(l[i].self.wall), "total_wall_s",
+                      seconds(l[i].total.wall), "self_cpu_s", seconds(l[i].self.cpu), "total_cpu_s",
+                      seconds(l[i].total.cpu), "hits", "time_s", "exact", 0, "alloc_bytes", "free_bytes",
+                      "live_bytes", "peak_bytes", "rss_delta_bytes"));
     }
-    return list;
+    close_value(o, ']');
 }
 
 /* The share comes from samples; single collections are not seen by them: null. */
@@ -230,14 +275,22 @@ static json_t *gc_object(const struct profile *p)
 
 int report_json(FILE *to, struct profile *p, const struct report_style *style)
 {
-    json_t *o = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:[]}", "zond", ZOND_VERSION,
-                          "schema", SCHEMA, "run", run_object(p), "sampling", sampling_object(p), "processes",
-                          processes_array(p), "functions", functions_array(p, style), "lines",
-                          lines_array(p, style), "gc", gc_object(p), "memory", "io", "findings");
-    if (!o)
-        return -ENOMEM;
-    int rc = json_dumpf(o, to, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
-    json_decref(o);
+    struct out o = {.to = to};
+    open_value(&o, NULL, '{');
+    put(&o, "zond", json_string(ZOND_VERSION));
+    put(&o, "schema", json_integer(SCHEMA));
+    put(&o, "run", run_object(p));
+    put(&o, "sampling", sampling_object(p));
+    int err = put_processes(&o, p);
+    put_functions(&o, p, style);
+    put_lines(&o, p, style);
+    put(&o, "gc", gc_object(p));
+    put(&o, "memory", json_null());
+    put(&o, "io", json_null());
+    put(&o, "findings", json_array());
+    close_value(&o, '}');
     fputc('\n', to);
-    return rc || fflush(to) || ferror(to) ? -EIO : 0;
+    if (err)
+        return err;
+    return o.failed || fflush(to) || ferror(to) ? -EIO : 0;
 }

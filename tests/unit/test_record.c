@@ -470,7 +470,7 @@ static void a_flipped_bit_is_found(void **state)
         int broken = file_with(file.data, file.len);
         if (at < b.at[1]) {
             struct rec_reader *r;
-            assert_int_equal(rec_reader_new(broken, &r), -EINVAL);
+            assert_int_equal(rec_reader_new(broken, &r), at < REC_MAGIC_SIZE ? -EINVAL : -EBADMSG);
         } else {
             while (b.at[whole + 1] <= at)
                 whole++;
@@ -596,6 +596,8 @@ static const struct {
 } impossible[] = {
     {"a section beyond the payload", "\x02\x05\x01", 3},
     {"a section twice", "\x01\x01\x01\x01\x01\x01", 6},
+    {"an epoch that is none", "\x01\x01\x00", 3},
+    {"two epochs", "\x01\x02\x01\x01", 4},
     {"a string beyond its section", "\x02\x02\x09x", 4},
     {"a code with an unknown name", "\x03\x05\xff\x7f\x00\x00\x00", 7},
     {"a frame of an unknown code", "\x04\x06\xff\x7f\x01\x01\x01\x01", 8},
@@ -604,6 +606,9 @@ static const struct {
     {"a name for an unknown thread", "\x07\x02\x05\x00", 4},
     {"a version for an unknown process", "\x08\x02\x02\x00", 4},
     {"the exit of an unknown process", "\x09\x05\x02\x00\x00\x00\x00", 7},
+    {"an exit code of 33 bits", "\x09\x09\x00\x00\x80\x80\x80\x80\x20\x00\x00", 11},
+    {"a count of 65 bits", "\x0a\x0d\x00\x00\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02\x00", 15},
+    {"a time of 11 bytes", "\x0a\x0e\x00\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00\x00\x00", 16},
     {"a loss with an unknown detail", "\x0a\x05\x00\x00\x01\xff\x7f", 7},
     {"half of the stats", "\x0b\x02\x00\x01", 4},
     {"samples without the other columns", "\x10\x01\x00", 3},
@@ -696,7 +701,14 @@ static void a_newer_version_is_refused(void **state)
     struct rec_reader *r;
     preamble_put(bytes, REC_FORMAT_MERGED + 1);
     int fd = file_with(bytes, sizeof(bytes));
+    uint32_t version = 0;
     assert_int_equal(rec_reader_new(fd, &r), -EPROTONOSUPPORT);
+    assert_int_equal(rec_reader_version(fd, &version), 0);
+    assert_int_equal(version, REC_FORMAT_MERGED + 1);
+    close(fd);
+    preamble_put(bytes, 0);
+    fd = file_with(bytes, sizeof(bytes));
+    assert_int_equal(rec_reader_new(fd, &r), -EBADMSG);
     close(fd);
 }
 
