@@ -27,7 +27,7 @@ static const char *const color_words[] = {
 };
 
 /* In the order of export_formats. */
-static const char *const format_words[] = {"collapsed", "speedscope", NULL};
+static const char *const format_words[] = {"collapsed", "speedscope", "pprof", NULL};
 
 #define AT(member) offsetof(struct options, member)
 

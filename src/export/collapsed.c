@@ -9,39 +9,27 @@
 #include <stdlib.h>
 
 #include "export/formats.h"
-#include "export/paths.h"
+#include "export/label.h"
 
-#define NO_STACK "(no Python)"
-
-static void put_text(FILE *to, const struct rec_reader *r, uint32_t string)
+static void put_text(FILE *to, const char *s, size_t len)
 {
-    size_t len;
-    const char *s = rec_reader_string(r, string, &len);
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)s[i];
-        fputc(c == ';' ? ':' : c < 0x20 || c == 0x7f ? '?' : c, to);
+        putc_unlocked(c == ';' ? ':' : c < 0x20 || c == 0x7f ? '?' : c, to);
     }
 }
 
-static void put_process(FILE *to, const struct rec_reader *r, uint32_t index)
+static void put_frame(FILE *to, const struct paths *p, uint32_t spot)
 {
-    fprintf(to, "process %" PRIu32, rec_reader_process(r, index).pid);
-}
-
-static void put_frame(FILE *to, const struct rec_reader *r, const struct path_spot *spot)
-{
-    if (spot->code & PATHS_PROCESS) {
-        put_process(to, r, spot->code & ~PATHS_PROCESS);
-        return;
-    }
-    struct rec_code c = rec_reader_code(r, spot->code);
-    put_text(to, r, c.name);
-    if (!c.file)
+    struct label l;
+    label_of_spot(p, spot, &l);
+    put_text(to, l.name, l.name_len);
+    if (!l.file_len)
         return;
     fputs(" (", to);
-    put_text(to, r, c.file);
-    if (spot->line)
-        fprintf(to, ":%" PRIu32, spot->line);
+    put_text(to, l.file, l.file_len);
+    if (l.line)
+        fprintf(to, ":%" PRIu32, l.line);
     fputc(')', to);
 }
 
@@ -50,10 +38,8 @@ static void put_line(FILE *to, const struct paths *p, const uint32_t *stack, uin
     for (uint32_t i = 0; i < depth; i++) {
         if (i)
             fputc(';', to);
-        put_frame(to, p->reader, &p->spots[p->nodes[stack[i]].spot]);
+        put_frame(to, p, p->nodes[stack[i]].spot);
     }
-    if (!depth)
-        fputs(NO_STACK, to);
     fprintf(to, " %" PRIu64 "\n", us);
 }
 

@@ -4,7 +4,8 @@
 #include "export/export.h"
 
 const struct export_format export_formats[] = {
-    {"collapsed", export_collapsed},
-    {"speedscope", export_speedscope},
+    {"collapsed", export_collapsed, false},
+    {"speedscope", export_speedscope, false},
+    {"pprof", export_pprof, true},
 };
 const size_t export_format_count = ARRAY_LEN(export_formats);

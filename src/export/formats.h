@@ -6,5 +6,6 @@
 
 int export_collapsed(FILE *to, struct rec_reader *r, const struct export_options *o);
 int export_speedscope(FILE *to, struct rec_reader *r, const struct export_options *o);
+int export_pprof(FILE *to, struct rec_reader *r, const struct export_options *o);
 
 #endif

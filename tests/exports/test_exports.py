@@ -1,0 +1,178 @@
+"""Every export of one real recording, read back with the format's own reader, against `zond report --json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from readers import READERS, Frame, Sample, need, pprof_profile
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ZOND = os.environ.get("ZOND", str(ROOT / "build" / "src" / "cli" / "zond"))
+ODD = Path(__file__).resolve().parent / "odd.py"
+
+METRICS = {"wall": "wall_s", "cpu": "cpu_s", "gil": "gil_held_s", "gc": "gc_s"}
+BINARY = ["pprof"]
+
+# The line of `def spin` in odd.py.
+SPIN = 1 + ODD.read_text().splitlines().index("def spin(seconds: float) -> None:")
+
+# Formats that keep frames but no threads.
+NO_THREADS = {"collapsed"}
+
+
+def zond(*args: str | Path) -> bytes:
+    done = subprocess.run([ZOND, *map(str, args)], capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("exports") / "odd.zond"
+    command = [ZOND, "run", "--quiet", "--python", sys.executable, "-o", str(made), str(ODD)]
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+@pytest.fixture(scope="module")
+def report(recording: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(zond("report", "--json", recording))
+    return found
+
+
+def threads(report: dict[str, Any]) -> Iterable[tuple[dict[str, Any], dict[str, Any]]]:
+    return ((process, thread) for process in report["processes"] for thread in process["threads"])
+
+
+def exported(recording: Path, folder: Path, name: str, *options: str) -> list[Sample]:
+    out = folder / f"export.{name}"
+    assert zond("export", "--format", name, *options, "-o", out, recording) == b""
+    return READERS[name](out)
+
+
+@pytest.fixture(scope="module")
+def functions(report: dict[str, Any]) -> set[Frame]:
+    return {Frame(f["name"], f["file"] or "", f["line"] or 0) for f in report["functions"]}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("name", READERS)
+def test_sum_is_that_of_the_report(
+    recording: Path, report: dict[str, Any], tmp_path: Path, name: str, metric: str
+) -> None:
+    samples = exported(recording, tmp_path, name, "--metric", metric)
+    total = sum(float(thread[METRICS[metric]]) for _, thread in threads(report))
+    assert total > 0
+    assert sum(sample.ns for sample in samples) / 1e9 == pytest.approx(total, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(READERS.keys() - NO_THREADS))
+def test_time_of_each_thread(recording: Path, report: dict[str, Any], tmp_path: Path, name: str) -> None:
+    found: Counter[tuple[int | None, int | None, str | None]] = Counter()
+    for sample in exported(recording, tmp_path, name):
+        found[sample.pid, sample.tid, sample.thread] += sample.ns / 1e9  # type: ignore[assignment]
+    expected = {(p["pid"], t["tid"], t["name"]): t["wall_s"] for p, t in threads(report) if t["wall_s"]}
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert len({pid for pid, _, _ in found}) == 2
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("name", sorted(READERS.keys() - {"collapsed"}))
+@pytest.mark.parametrize("metric", ["wall", "cpu"])
+def test_own_time_of_each_function(
+    recording: Path, report: dict[str, Any], tmp_path: Path, name: str, metric: str
+) -> None:
+    found: Counter[Frame] = Counter()
+    for sample in exported(recording, tmp_path, name, "--metric", metric):
+        found[sample.stack[-1]] += sample.ns / 1e9  # type: ignore[assignment]
+    expected: Counter[Frame] = Counter()
+    for f in report["functions"]:
+        expected[Frame(f["name"], f["file"] or "", f["line"] or 0)] += f[f"self_{metric}_s"]
+    without = found.pop(Frame("(no Python)", "", 0), 0)
+    assert without >= 0
+    assert {frame: s for frame, s in found.items() if s} == pytest.approx(
+        {frame: s for frame, s in expected.items() if s}, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", sorted(READERS.keys() - {"collapsed"}))
+def test_lines_are_those_that_ran(recording: Path, report: dict[str, Any], tmp_path: Path, name: str) -> None:
+    found: Counter[Frame] = Counter()
+    for sample in exported(recording, tmp_path, name, "--lines"):
+        found[sample.stack[-1]] += sample.ns / 1e9  # type: ignore[assignment]
+    expected: Counter[Frame] = Counter()
+    for line in report["lines"]:
+        expected[Frame(line["function"], line["file"] or "", line["line"] or 0)] += line["self_wall_s"]
+    del found[Frame("(no Python)", "", 0)]
+    assert found == pytest.approx({frame: s for frame, s in expected.items() if s}, abs=1e-6)
+    spun = {frame.line for frame in found if frame.name == "spin"}
+    body = range(SPIN + 1, SPIN + 4)
+    assert spun <= {SPIN, *body}
+    assert body[-1] in spun
+
+
+@pytest.mark.parametrize("name", sorted(READERS.keys() - NO_THREADS))
+def test_thread_alone(recording: Path, report: dict[str, Any], tmp_path: Path, name: str) -> None:
+    _, thread = next((p, t) for p, t in threads(report) if t["name"].startswith("other"))
+    samples = exported(recording, tmp_path, name, "--tid", str(thread["tid"]))
+    assert {sample.thread for sample in samples} == {thread["name"]}
+    assert sum(sample.ns for sample in samples) / 1e9 == pytest.approx(thread["wall_s"], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_nothing_to_export(recording: Path, tmp_path: Path, name: str) -> None:
+    assert exported(recording, tmp_path, name, "--pid", "1") == []
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_standard_output_is_the_same(recording: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    zond("export", "--format", name, "-o", out, recording)
+    assert zond("export", "--format", name, recording) == out.read_bytes()
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_no_binary_on_a_terminal(recording: Path, name: str) -> None:
+    ours, theirs = pty.openpty()
+    command = [ZOND, "export", "--format", name, str(recording)]
+    done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
+    os.set_blocking(ours, False)
+    with pytest.raises(BlockingIOError):
+        os.read(ours, 1)
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 2
+    assert b"give -o FILE, or send it to a file or pipe" in done.stderr
+
+
+def test_pprof_says_what_it_holds(recording: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cpu.pb.gz"
+    zond("export", "--format", "pprof", "--metric", "cpu", "-o", out, recording)
+    profile = pprof_profile(out)
+    text = profile.string_table
+    types = [(text[kind.type], text[kind.unit]) for kind in profile.sample_type]
+    assert types == [("samples", "count"), ("cpu", "nanoseconds")]
+    assert text[profile.default_sample_type] == "cpu"
+    assert profile.period == 1_000_000
+    assert profile.duration_nanos > 0
+
+
+def test_pprof_opens_it(recording: Path, report: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "wall.pb.gz"
+    zond("export", "--format", "pprof", "-o", out, recording)
+    command = [need("go"), "tool", "pprof", "-top", "-unit=ms", "-nodefraction=0", "-nodecount=1000", str(out)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    rows = [line.split(maxsplit=5) for line in done.stdout.splitlines() if "%" in line and "ms" in line.split()[0]]
+    own = {row[5]: float(row[0].removesuffix("ms")) for row in rows}
+    spin = sum(f["self_wall_s"] for f in report["functions"] if f["name"] == "spin")
+    assert own["spin"] == pytest.approx(spin * 1e3, abs=0.01)
