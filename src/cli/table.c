@@ -27,7 +27,8 @@ static const char *const color_words[] = {
 };
 
 /* In the order of export_formats. */
-static const char *const format_words[] = {"collapsed", "speedscope", "pprof", NULL};
+static const char *const format_words[] = {"collapsed", "speedscope", "pprof", "pstats",
+                                           "csv",       "gecko",      NULL};
 
 #define AT(member) offsetof(struct options, member)
 

@@ -7,5 +7,8 @@ const struct export_format export_formats[] = {
     {"collapsed", export_collapsed, false},
     {"speedscope", export_speedscope, false},
     {"pprof", export_pprof, true},
+    {"pstats", export_pstats, true},
+    {"csv", export_csv, false},
+    {"gecko", export_gecko, false},
 };
 const size_t export_format_count = ARRAY_LEN(export_formats);

@@ -19,3 +19,26 @@ void json_text(FILE *to, const char *s, size_t len)
     }
     fputc('"', to);
 }
+
+void json_uint(FILE *to, uint64_t v)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    fwrite_unlocked(digits + at, 1, sizeof(digits) - at, to);
+}
+
+void json_millis(FILE *to, uint64_t ns)
+{
+    char digits[7] = ".000000";
+    uint64_t part = ns % NS_PER_MS;
+    json_uint(to, ns / NS_PER_MS);
+    if (!part)
+        return;
+    for (size_t i = sizeof(digits) - 1; i; i--, part /= 10)
+        digits[i] = (char)('0' + part % 10);
+    fwrite_unlocked(digits, 1, sizeof(digits), to);
+}

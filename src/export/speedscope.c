@@ -35,6 +35,13 @@ static void put_frames(FILE *to, const struct paths *p)
     }
 }
 
+static void put_number(FILE *to, bool first, uint64_t v)
+{
+    if (!first)
+        putc_unlocked(',', to);
+    json_uint(to, v);
+}
+
 static int put_samples(FILE *to, const struct paths *p, uint32_t thread)
 {
     struct cursor c = paths_start(p, thread);
@@ -46,7 +53,7 @@ static int put_samples(FILE *to, const struct paths *p, uint32_t thread)
         rc = paths_unwind(p, s.path, &stack, &cap, &depth);
         fputs(first ? "\n[" : ",\n[", to);
         for (uint32_t i = 0; rc == 0 && i < depth; i++)
-            fprintf(to, "%s%" PRIu32, i ? "," : "", p->nodes[stack[i]].spot);
+            put_number(to, i == 0, p->nodes[stack[i]].spot);
         fputc(']', to);
     }
     free(stack);
@@ -58,7 +65,7 @@ static void put_weights(FILE *to, const struct paths *p, uint32_t thread)
     struct cursor c = paths_start(p, thread);
     struct path_sample s = {0};
     for (bool first = true; paths_next(&c, &s); first = false)
-        fprintf(to, "%s%" PRIu64, first ? "" : ",", s.weight);
+        put_number(to, first, s.weight);
 }
 
 /* "MainThread (process 4242, thread 4242)" */

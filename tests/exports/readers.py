@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import json
 import os
+import pstats
 import re
 import shutil
 import subprocess
@@ -114,4 +117,112 @@ def pprof(path: Path) -> list[Sample]:
     return found
 
 
-READERS: dict[str, Callable[[Path], list[Sample]]] = {"collapsed": collapsed, "pprof": pprof}
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+def csv_table(path: Path) -> list[Sample]:
+    return [
+        Sample(
+            float(row["self_s"]) * 1e9,
+            (Frame(row["function"], row["file"], int(row["line"] or 0)),),
+            int(row["pid"]),
+            int(row["tid"]),
+            row["thread"],
+        )
+        for row in csv_rows(path)
+        if float(row["self_s"])
+    ]
+
+
+def pstats_table(path: Path) -> Any:
+    """(file, line, name) -> (calls, calls, own, total, callers), as the standard library has loaded it."""
+    return vars(pstats.Stats(str(path)))["stats"] if path.stat().st_size > 2 else {}
+
+
+def pstats_own(path: Path) -> list[Sample]:
+    return [
+        Sample(own * 1e9, (Frame(name, "" if file == "~" else file, line),))
+        for (file, line, name), (_, _, own, _, _) in pstats_table(path).items()
+        if own
+    ]
+
+
+def _table(table: dict[str, Any], *columns: str) -> dict[str, Any]:
+    """A table of the processed format: these columns, all of one length."""
+    assert set(table) == {*columns, "length"}
+    assert {len(table[column]) for column in columns} == {table["length"]}
+    return table
+
+
+def gecko_profile(path: Path) -> dict[str, Any]:
+    """The file, checked against the processed profile format, version 60."""
+    profile: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    assert profile["meta"]["preprocessedProfileVersion"] == 60
+    assert any(category["color"] == "grey" for category in profile["meta"]["categories"])
+    assert all(category["subcategories"] for category in profile["meta"]["categories"])
+    assert profile["libs"] == []
+    shared = profile["shared"]
+    stacks = _table(shared["stackTable"], "frame", "prefix")
+    frames = _table(
+        shared["frameTable"],
+        *(
+            "address",
+            "inlineDepth",
+            "category",
+            "subcategory",
+            "func",
+            "nativeSymbol",
+            "innerWindowID",
+            "line",
+            "column",
+        ),
+    )
+    funcs = _table(
+        shared["funcTable"], "name", "isJS", "relevantForJS", "resource", "source", "lineNumber", "columnNumber"
+    )
+    sources = _table(shared["sources"], "uuid", "filename")
+    _table(shared["resourceTable"], "lib", "name", "host", "type")
+    _table(shared["nativeSymbols"], "libIndex", "address", "name", "functionSize")
+    assert all(prefix is None or prefix < i for i, prefix in enumerate(stacks["prefix"]))
+    assert all(frame < frames["length"] for frame in stacks["frame"])
+    assert all(func < funcs["length"] for func in frames["func"])
+    assert all(category < len(profile["meta"]["categories"]) for category in frames["category"])
+    assert all(source is None or source < sources["length"] for source in funcs["source"])
+    assert all(name < len(shared["stringArray"]) for name in (*funcs["name"], *sources["filename"]))
+    return profile
+
+
+def gecko(path: Path) -> list[Sample]:
+    profile = gecko_profile(path)
+    shared = profile["shared"]
+    text, stacks, frames, funcs = (shared[key] for key in ("stringArray", "stackTable", "frameTable", "funcTable"))
+
+    def frame_of(frame: int) -> Frame:
+        func = frames["func"][frame]
+        source = funcs["source"][func]
+        file = "" if source is None else text[shared["sources"]["filename"][source]]
+        return Frame(text[funcs["name"][func]], file, frames["line"][frame] or 0)
+
+    paths: list[tuple[Frame, ...]] = []
+    for frame, prefix in zip(stacks["frame"], stacks["prefix"], strict=True):
+        paths.append((*(() if prefix is None else paths[prefix]), frame_of(frame)))
+    found = []
+    for thread in profile["threads"]:
+        samples = thread["samples"]
+        assert samples["weightType"] == "tracing-ms"
+        assert {len(samples[column]) for column in ("stack", "timeDeltas", "weight")} == {samples["length"]}
+        assert min(samples["timeDeltas"]) >= 0
+        for stack, weight in zip(samples["stack"], samples["weight"], strict=True):
+            found.append(Sample(weight * 1e6, paths[stack], int(thread["pid"]), thread["tid"], thread["name"]))
+    return found
+
+
+READERS: dict[str, Callable[[Path], list[Sample]]] = {
+    "collapsed": collapsed,
+    "pprof": pprof,
+    "csv": csv_table,
+    "pstats": pstats_own,
+    "gecko": gecko,
+}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pstats
 import pty
 import subprocess
 import sys
@@ -13,20 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from readers import READERS, Frame, Sample, need, pprof_profile
+import snakeviz.stats
+from readers import READERS, Frame, Sample, csv_rows, gecko_profile, need, pprof_profile, pstats_table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ZOND = os.environ.get("ZOND", str(ROOT / "build" / "src" / "cli" / "zond"))
 ODD = Path(__file__).resolve().parent / "odd.py"
 
 METRICS = {"wall": "wall_s", "cpu": "cpu_s", "gil": "gil_held_s", "gc": "gc_s"}
-BINARY = ["pprof"]
+BINARY = ["pprof", "pstats"]
 
 # The line of `def spin` in odd.py.
 SPIN = 1 + ODD.read_text().splitlines().index("def spin(seconds: float) -> None:")
 
 # Formats that keep frames but no threads.
-NO_THREADS = {"collapsed"}
+NO_THREADS = {"collapsed", "pstats"}
 
 
 def zond(*args: str | Path) -> bytes:
@@ -176,3 +179,65 @@ def test_pprof_opens_it(recording: Path, report: dict[str, Any], tmp_path: Path)
     own = {row[5]: float(row[0].removesuffix("ms")) for row in rows}
     spin = sum(f["self_wall_s"] for f in report["functions"] if f["name"] == "spin")
     assert own["spin"] == pytest.approx(spin * 1e3, abs=0.01)
+
+
+def totals(report: dict[str, Any]) -> dict[Frame, float]:
+    found: Counter[Frame] = Counter()
+    for f in report["functions"]:
+        found[Frame(f["name"], f["file"] or "", f["line"] or 0)] += f["total_wall_s"]
+    return dict(found)
+
+
+def test_csv_has_the_total_time(recording: Path, report: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    zond("export", "--format", "csv", "-o", out, recording)
+    found: Counter[Frame] = Counter()
+    for row in csv_rows(out):
+        found[Frame(row["function"], row["file"], int(row["line"] or 0))] += float(row["total_s"])  # type: ignore[assignment]
+        assert int(row["samples"]) > 0
+    del found[Frame("(no Python)", "", 0)]
+    assert found == pytest.approx(totals(report), abs=1e-6)
+
+
+def test_pstats_has_total_time_and_callers(recording: Path, report: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "out.pstats"
+    zond("export", "--format", "pstats", "-o", out, recording)
+    table = pstats_table(out)
+    found = {Frame(key[2], key[0], key[1]): row[3] for key, row in table.items() if key[0] != "~"}
+    assert found == pytest.approx(totals(report), abs=1e-6)
+    (spin,) = (row for key, row in table.items() if key[2] == "spin")
+    (recurse,) = (row for key, row in table.items() if key[2] == "recurse")
+    callers = {key[2]: row for key, row in spin[4].items()}
+    assert sum(row[2] for row in callers.values()) == pytest.approx(spin[2], abs=0.02)
+    assert recurse[2] + callers["recurse"][3] == pytest.approx(recurse[3], abs=1e-6)
+    assert {key[2] for key in recurse[4]} == {"main", "recurse"}
+    assert (
+        0 < spin[0] <= sum(process["threads"] != [] for process in report["processes"]) * report["sampling"]["samples"]
+    )
+
+
+def test_pstats_and_snakeviz_show_it(recording: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.pstats"
+    zond("export", "--format", "pstats", "-o", out, recording)
+    text = io.StringIO()
+    stats = pstats.Stats(str(out), stream=text)
+    stats.sort_stats("tottime").print_stats()
+    stats.print_callers("spin")
+    assert f"{ODD}:{SPIN}(spin)" in text.getvalue()
+    rows = snakeviz.stats.table_rows(stats)
+    assert any(row[-1][0] == "recurse" or "recurse" in str(row) for row in rows)
+    names = {call["display_name"] for call in snakeviz.stats.json_stats(stats).values()}
+    assert any("spin" in name for name in names)
+
+
+def test_gecko_keeps_the_order_of_time(recording: Path, report: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    zond("export", "--format", "gecko", "-o", out, recording)
+    profile = gecko_profile(out)
+    for thread in profile["threads"]:
+        samples = thread["samples"]
+        end = sum(samples["timeDeltas"]) + samples["weight"][-1]
+        assert end - samples["timeDeltas"][0] == pytest.approx(sum(samples["weight"]))
+        assert end <= report["run"]["wall_s"] * 1e3 + 1
+    assert [thread["isMainThread"] for thread in profile["threads"]].count(True) == 2
+    assert b"</script>" not in out.read_bytes()
