@@ -10,5 +10,6 @@ const struct export_format export_formats[] = {
     {"pstats", export_pstats, true},
     {"csv", export_csv, false},
     {"gecko", export_gecko, false},
+    {"perfetto", export_perfetto, true},
 };
 const size_t export_format_count = ARRAY_LEN(export_formats);

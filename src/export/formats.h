@@ -10,5 +10,6 @@ int export_pprof(FILE *to, struct rec_reader *r, const struct export_options *o)
 int export_pstats(FILE *to, struct rec_reader *r, const struct export_options *o);
 int export_csv(FILE *to, struct rec_reader *r, const struct export_options *o);
 int export_gecko(FILE *to, struct rec_reader *r, const struct export_options *o);
+int export_perfetto(FILE *to, struct rec_reader *r, const struct export_options *o);
 
 #endif

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from perfetto.protos.perfetto.trace import perfetto_trace_pb2
 
 HERE = Path(__file__).resolve().parent
 
@@ -219,10 +220,55 @@ def gecko(path: Path) -> list[Sample]:
     return found
 
 
+def perfetto_packets(path: Path) -> list[Any]:
+    trace = perfetto_trace_pb2.Trace()
+    trace.ParseFromString(path.read_bytes())
+    return list(trace.packet)
+
+
+def perfetto(path: Path) -> list[Sample]:
+    """Follows the packets as an importer does: what is interned must have come before its use."""
+    found = []
+    names: dict[int, str] = {}
+    files: dict[int, str] = {0: ""}
+    frames: dict[int, Frame] = {}
+    stacks: dict[int, tuple[Frame, ...]] = {}
+    tasks: dict[int, tuple[int, int]] = {}
+    mappings: set[int] = set()
+    threads: dict[tuple[int, int], str] = {}
+    cleared = False
+    for packet in perfetto_packets(path):
+        assert packet.trusted_packet_sequence_id == 1
+        cleared |= bool(packet.sequence_flags & packet.SEQ_INCREMENTAL_STATE_CLEARED)
+        thread = packet.track_descriptor.thread
+        if thread.tid:
+            threads[thread.pid, thread.tid] = thread.thread_name
+        interned = packet.interned_data
+        names |= {name.iid: name.str.decode() for name in interned.function_names}
+        files |= {source.iid: source.str.decode() for source in interned.source_paths}
+        tasks |= {task.iid: (task.pid, task.tid) for task in interned.stack_sample_task_contexts}
+        mappings |= {mapping.iid for mapping in interned.mappings}
+        for frame in interned.frames:
+            assert frame.mapping_id in mappings
+            frames[frame.iid] = Frame(names[frame.function_name_id], files[frame.source_path_iid], frame.line_number)
+        for stack in interned.callstacks:
+            stacks[stack.iid] = tuple(frames[frame] for frame in stack.frame_ids)
+        if packet.HasField("stack_sample"):
+            sample = packet.stack_sample
+            assert cleared
+            assert packet.sequence_flags == packet.SEQ_NEEDS_INCREMENTAL_STATE
+            assert packet.timestamp
+            pid, tid = tasks[sample.task_context_iid]
+            found.append(Sample(sample.primary_weight, stacks[sample.callstack_iid], pid, tid, threads[pid, tid]))
+    assert 0 not in names.keys() | frames.keys() | stacks.keys() | tasks.keys() | mappings
+    return found
+
+
 READERS: dict[str, Callable[[Path], list[Sample]]] = {
     "collapsed": collapsed,
     "pprof": pprof,
     "csv": csv_table,
     "pstats": pstats_own,
     "gecko": gecko,
+    "perfetto": perfetto,
 }

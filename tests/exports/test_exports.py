@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 import snakeviz.stats
-from readers import READERS, Frame, Sample, csv_rows, gecko_profile, need, pprof_profile, pstats_table
+from readers import READERS, Frame, Sample, csv_rows, gecko_profile, need, perfetto_packets, pprof_profile, pstats_table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ZOND = os.environ.get("ZOND", str(ROOT / "build" / "src" / "cli" / "zond"))
 ODD = Path(__file__).resolve().parent / "odd.py"
 
 METRICS = {"wall": "wall_s", "cpu": "cpu_s", "gil": "gil_held_s", "gc": "gc_s"}
-BINARY = ["pprof", "pstats"]
+BINARY = ["pprof", "pstats", "perfetto"]
 
 # The line of `def spin` in odd.py.
 SPIN = 1 + ODD.read_text().splitlines().index("def spin(seconds: float) -> None:")
@@ -241,3 +241,25 @@ def test_gecko_keeps_the_order_of_time(recording: Path, report: dict[str, Any], 
         assert end <= report["run"]["wall_s"] * 1e3 + 1
     assert [thread["isMainThread"] for thread in profile["threads"]].count(True) == 2
     assert b"</script>" not in out.read_bytes()
+
+
+def test_perfetto_has_clock_metric_and_processes(recording: Path, report: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "out.perfetto"
+    zond("export", "--format", "perfetto", "--metric", "cpu", "-o", out, recording)
+    packets = perfetto_packets(out)
+    clocks = packets[0].clock_snapshot
+    assert [clock.clock_id for clock in clocks.clocks] == [3, 1]
+    assert clocks.primary_trace_clock == 3
+    defaults = packets[1].trace_packet_defaults
+    assert defaults.timestamp_clock_id == 3
+    assert (defaults.stack_sample_defaults.source, defaults.stack_sample_defaults.primary_descriptor.name) == ("zond", "cpu")
+    found = {
+        packet.track_descriptor.process.pid: list(packet.track_descriptor.process.cmdline)
+        for packet in packets
+        if packet.track_descriptor.HasField("process")
+    }
+    assert found == {process["pid"]: process["command"] for process in report["processes"] if process["threads"]}
+    started = clocks.clocks[0].timestamp
+    times = [packet.timestamp - started for packet in packets if packet.HasField("stack_sample")]
+    assert min(times) >= 0
+    assert max(times) <= report["run"]["wall_s"] * 1e9
