@@ -11,5 +11,6 @@ const struct export_format export_formats[] = {
     {"csv", export_csv, false},
     {"gecko", export_gecko, false},
     {"perfetto", export_perfetto, true},
+    {"otlp", export_otlp, true},
 };
 const size_t export_format_count = ARRAY_LEN(export_formats);

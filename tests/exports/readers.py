@@ -10,7 +10,7 @@ import pstats
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from opentelemetry.proto.profiles.v1development import profiles_pb2
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2
 
 HERE = Path(__file__).resolve().parent
@@ -264,11 +265,70 @@ def perfetto(path: Path) -> list[Sample]:
     return found
 
 
+def otlp_data(path: Path) -> Any:
+    """The message, checked for what the specification asks of a dictionary."""
+    data = profiles_pb2.ProfilesData()
+    data.ParseFromString(path.read_bytes())
+    dictionary = data.dictionary
+    assert dictionary.string_table[0] == ""
+    for table, zero in (
+        (dictionary.mapping_table, profiles_pb2.Mapping()),
+        (dictionary.location_table, profiles_pb2.Location()),
+        (dictionary.function_table, profiles_pb2.Function()),
+        (dictionary.link_table, profiles_pb2.Link()),
+        (dictionary.stack_table, profiles_pb2.Stack()),
+    ):
+        assert table[0] == zero
+    assert dictionary.attribute_table[0].key_strindex == 0
+    for rows in (
+        list(dictionary.string_table),
+        [str(one) for one in dictionary.attribute_table],
+        [str(one) for one in dictionary.stack_table],
+    ):
+        assert len(set(rows)) == len(rows)
+    return data
+
+
+def otlp_value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    return [otlp_value(one) for one in value.array_value.values] if kind == "array_value" else getattr(value, kind)
+
+
+def otlp(path: Path) -> list[Sample]:
+    data = otlp_data(path)
+    dictionary = data.dictionary
+    text = dictionary.string_table
+
+    def attributes(indices: Iterable[int]) -> dict[str, Any]:
+        assert 0 not in indices
+        found = (dictionary.attribute_table[i] for i in indices)
+        return {text[one.key_strindex]: otlp_value(one.value) for one in found}
+
+    def frame_of(index: int) -> Frame:
+        assert index
+        (line,) = dictionary.location_table[index].lines
+        function = dictionary.function_table[line.function_index]
+        return Frame(text[function.name_strindex], text[function.filename_strindex], line.line)
+
+    found = []
+    for resource in data.resource_profiles:
+        about = {one.key: otlp_value(one.value) for one in resource.resource.attributes}
+        ((profile,),) = (scope.profiles for scope in resource.scope_profiles)
+        for sample in profile.samples:
+            thread = attributes(sample.attribute_indices)
+            (ns,) = sample.values
+            stack = dictionary.stack_table[sample.stack_index].location_indices
+            frames = tuple(frame_of(index) for index in reversed(stack))
+            found.append(Sample(ns, frames, about["process.pid"], thread["thread.id"], thread["thread.name"]))
+    return found
+
+
 READERS: dict[str, Callable[[Path], list[Sample]]] = {
     "collapsed": collapsed,
     "pprof": pprof,
     "csv": csv_table,
     "pstats": pstats_own,
+    "otlp": otlp,
     "gecko": gecko,
     "perfetto": perfetto,
 }

@@ -16,14 +16,26 @@ from typing import Any
 
 import pytest
 import snakeviz.stats
-from readers import READERS, Frame, Sample, csv_rows, gecko_profile, need, perfetto_packets, pprof_profile, pstats_table
+from readers import (
+    READERS,
+    Frame,
+    Sample,
+    csv_rows,
+    gecko_profile,
+    need,
+    otlp_data,
+    otlp_value,
+    perfetto_packets,
+    pprof_profile,
+    pstats_table,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ZOND = os.environ.get("ZOND", str(ROOT / "build" / "src" / "cli" / "zond"))
 ODD = Path(__file__).resolve().parent / "odd.py"
 
 METRICS = {"wall": "wall_s", "cpu": "cpu_s", "gil": "gil_held_s", "gc": "gc_s"}
-BINARY = ["pprof", "pstats", "perfetto"]
+BINARY = ["pprof", "pstats", "perfetto", "otlp"]
 
 # The line of `def spin` in odd.py.
 SPIN = 1 + ODD.read_text().splitlines().index("def spin(seconds: float) -> None:")
@@ -252,7 +264,10 @@ def test_perfetto_has_clock_metric_and_processes(recording: Path, report: dict[s
     assert clocks.primary_trace_clock == 3
     defaults = packets[1].trace_packet_defaults
     assert defaults.timestamp_clock_id == 3
-    assert (defaults.stack_sample_defaults.source, defaults.stack_sample_defaults.primary_descriptor.name) == ("zond", "cpu")
+    assert (defaults.stack_sample_defaults.source, defaults.stack_sample_defaults.primary_descriptor.name) == (
+        "zond",
+        "cpu",
+    )
     found = {
         packet.track_descriptor.process.pid: list(packet.track_descriptor.process.cmdline)
         for packet in packets
@@ -263,3 +278,28 @@ def test_perfetto_has_clock_metric_and_processes(recording: Path, report: dict[s
     times = [packet.timestamp - started for packet in packets if packet.HasField("stack_sample")]
     assert min(times) >= 0
     assert max(times) <= report["run"]["wall_s"] * 1e9
+
+
+def test_otlp_says_whose_profile_it_is(recording: Path, report: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "out.otlp"
+    zond("export", "--format", "otlp", "--metric", "cpu", "-o", out, recording)
+    data = otlp_data(out)
+    text = data.dictionary.string_table
+    found = {}
+    for resource in data.resource_profiles:
+        about = {one.key: otlp_value(one.value) for one in resource.resource.attributes}
+        found[about["process.pid"]] = (about["process.command_args"], about["process.runtime.version"])
+        (scope,) = resource.scope_profiles
+        (profile,) = scope.profiles
+        assert scope.scope.name == "zond"
+        assert text[profile.sample_type.type_strindex] == "cpu"
+        assert text[profile.sample_type.unit_strindex] == "nanoseconds"
+        assert profile.period == 1_000_000
+        assert profile.duration_nano > 0
+    assert found == {p["pid"]: (p["command"], p["python"]) for p in report["processes"] if p["threads"]}
+    kinds = {
+        otlp_value(one.value)
+        for one in data.dictionary.attribute_table
+        if text[one.key_strindex] == "profile.frame.type"
+    }
+    assert kinds == {"cpython"}
