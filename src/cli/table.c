@@ -28,7 +28,7 @@ static const char *const color_words[] = {
 
 /* In the order of export_formats. */
 static const char *const format_words[] = {"collapsed", "speedscope", "pprof", "pstats",
-                                           "csv",       "gecko",      "perfetto", "otlp", NULL};
+                                           "csv",       "gecko",      "perfetto", "otlp", "arrow", NULL};
 
 #define AT(member) offsetof(struct options, member)
 

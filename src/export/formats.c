@@ -12,5 +12,6 @@ const struct export_format export_formats[] = {
     {"gecko", export_gecko, false},
     {"perfetto", export_perfetto, true},
     {"otlp", export_otlp, true},
+    {"arrow", export_arrow, true},
 };
 const size_t export_format_count = ARRAY_LEN(export_formats);

@@ -39,4 +39,14 @@ void label_clean(struct buf *to, const char *s, size_t len);
 /* The same, interned. `scratch` is emptied first. 0 or -ENOMEM. */
 int label_intern(struct strtab *t, struct buf *scratch, const char *s, size_t len, uint32_t *id);
 
+/* The frames of the collapsed format, "name (file:line)", made once for each spot: a stack is written many
+ * times. No frame has a ';' (it becomes ':') nor a control character ('?'). Zeroed, it can be released. */
+struct label_frames {
+    struct buf text;
+    size_t *ends; /* in text, by spot */
+};
+int label_frames_init(struct label_frames *f, const struct paths *p);
+void label_frames_release(struct label_frames *f);
+const char *label_frame(const struct label_frames *f, uint32_t spot, size_t *len);
+
 #endif

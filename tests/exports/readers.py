@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.feather
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from opentelemetry.proto.profiles.v1development import profiles_pb2
@@ -323,6 +325,21 @@ def otlp(path: Path) -> list[Sample]:
     return found
 
 
+def arrow_table(path: Path) -> pyarrow.Table:
+    table = pyarrow.feather.read_table(path)
+    table.validate(full=True)
+    return table
+
+
+def arrow(path: Path) -> list[Sample]:
+    found = []
+    for row in arrow_table(path).to_pylist():
+        stack = tuple(map(_collapsed_frame, row["stack"].split(";")))
+        leaf = Frame(row["function"], row["file"] or "", row["line"] or 0)
+        found.append(Sample(row["weight_ns"], (*stack[:-1], leaf), row["pid"], row["tid"], row["thread"]))
+    return found
+
+
 READERS: dict[str, Callable[[Path], list[Sample]]] = {
     "collapsed": collapsed,
     "pprof": pprof,
@@ -331,4 +348,5 @@ READERS: dict[str, Callable[[Path], list[Sample]]] = {
     "otlp": otlp,
     "gecko": gecko,
     "perfetto": perfetto,
+    "arrow": arrow,
 }

@@ -11,15 +11,20 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import polars
+import pyarrow
 import pytest
 import snakeviz.stats
 from readers import (
     READERS,
     Frame,
     Sample,
+    arrow_table,
     csv_rows,
     gecko_profile,
     need,
@@ -35,7 +40,7 @@ ZOND = os.environ.get("ZOND", str(ROOT / "build" / "src" / "cli" / "zond"))
 ODD = Path(__file__).resolve().parent / "odd.py"
 
 METRICS = {"wall": "wall_s", "cpu": "cpu_s", "gil": "gil_held_s", "gc": "gc_s"}
-BINARY = ["pprof", "pstats", "perfetto", "otlp"]
+BINARY = ["pprof", "pstats", "perfetto", "otlp", "arrow"]
 
 # The line of `def spin` in odd.py.
 SPIN = 1 + ODD.read_text().splitlines().index("def spin(seconds: float) -> None:")
@@ -303,3 +308,29 @@ def test_otlp_says_whose_profile_it_is(recording: Path, report: dict[str, Any], 
         if text[one.key_strindex] == "profile.frame.type"
     }
     assert kinds == {"cpython"}
+
+
+def test_arrow_is_one_table_of_all(recording: Path, report: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "out.arrow"
+    zond("export", "--format", "arrow", "--metric", "cpu", "-o", out, recording)
+    table = arrow_table(out)
+    assert table.schema.metadata[b"zond.metric"] == b"cpu"
+    texts = {field.name for field in table.schema if pyarrow.types.is_dictionary(field.type)}
+    assert texts == {"command", "thread", "function", "file", "stack"}
+    assert {row["pid"]: row["command"] for row in table.to_pylist()} == {
+        p["pid"]: " ".join(p["command"]) for p in report["processes"] if p["threads"]
+    }
+    started = min(row["time"] for row in table.to_pylist())
+    assert abs(started.timestamp() - datetime.fromisoformat(report["run"]["started"]).timestamp()) < 60
+
+
+def test_polars_and_duckdb_query_it(recording: Path, report: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "out.arrow"
+    zond("export", "--format", "arrow", "-o", out, recording)
+    spin = sum(f["self_wall_s"] for f in report["functions"] if f["name"] == "spin")
+    lazy = polars.scan_ipc(out).filter(polars.col("function") == "spin").select(polars.col("weight_ns").sum())
+    assert lazy.collect().item() / 1e9 == pytest.approx(spin, abs=1e-6)
+    connection = duckdb.connect()
+    connection.register("samples", arrow_table(out))
+    query = "select sum(weight_ns) / 1e9 from samples where function = 'spin' and stack like '%;spin (%'"
+    assert connection.sql(query).fetchall() == [(pytest.approx(spin, abs=1e-6),)]
