@@ -35,28 +35,78 @@ static void put_frames(FILE *to, const struct paths *p)
     }
 }
 
-static void put_number(FILE *to, bool first, uint64_t v)
+/* The numbers of a stack as text. A stack shares most of its frames with the one before, whose text is kept:
+ * `nodes` are its, ends[i] is where the text of the first i + 1 of them ends. */
+struct stack_text {
+    struct buf text;
+    uint32_t *nodes, *next;
+    uint32_t *ends;
+    uint32_t depth, cap, next_cap;
+};
+
+static int grow(struct stack_text *t, uint32_t depth)
 {
-    if (!first)
-        putc_unlocked(',', to);
-    json_uint(to, v);
+    uint32_t *nodes = reallocarray(t->nodes, depth, sizeof(*nodes));
+    if (nodes)
+        t->nodes = nodes;
+    uint32_t *ends = nodes ? reallocarray(t->ends, depth, sizeof(*ends)) : NULL;
+    if (!ends)
+        return -ENOMEM;
+    t->ends = ends;
+    t->cap = depth;
+    return 0;
+}
+
+static void put_uint(struct buf *b, uint32_t v)
+{
+    char digits[10];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    buf_put(b, digits + at, sizeof(digits) - at);
+}
+
+static int make_stack(struct stack_text *t, const struct paths *p, uint32_t path)
+{
+    uint32_t depth, same = 0;
+    int rc = paths_unwind(p, path, &t->next, &t->next_cap, &depth);
+    if (rc == 0 && depth > t->cap)
+        rc = grow(t, depth);
+    if (rc)
+        return rc;
+    while (same < depth && same < t->depth && t->nodes[same] == t->next[same])
+        same++;
+    t->text.len = same ? t->ends[same - 1] : 0;
+    for (uint32_t i = same; i < depth; i++) {
+        if (i)
+            buf_put_u8(&t->text, ',');
+        put_uint(&t->text, p->nodes[t->next[i]].spot);
+        t->nodes[i] = t->next[i];
+        t->ends[i] = (uint32_t)t->text.len;
+    }
+    t->depth = depth;
+    return t->text.error;
 }
 
 static int put_samples(FILE *to, const struct paths *p, uint32_t thread)
 {
     struct cursor c = paths_start(p, thread);
     struct path_sample s = {0};
-    uint32_t *stack = NULL;
-    uint32_t cap = 0, depth;
+    struct stack_text t = {0};
     int rc = 0;
+    buf_init(&t.text, UINT32_MAX);
     for (bool first = true; rc == 0 && paths_next(&c, &s); first = false) {
-        rc = paths_unwind(p, s.path, &stack, &cap, &depth);
-        fputs(first ? "\n[" : ",\n[", to);
-        for (uint32_t i = 0; rc == 0 && i < depth; i++)
-            put_number(to, i == 0, p->nodes[stack[i]].spot);
-        fputc(']', to);
+        rc = make_stack(&t, p, s.path);
+        fputs_unlocked(first ? "\n[" : ",\n[", to);
+        fwrite_unlocked(t.text.data, 1, t.text.len, to);
+        putc_unlocked(']', to);
     }
-    free(stack);
+    buf_release(&t.text);
+    free(t.nodes);
+    free(t.next);
+    free(t.ends);
     return rc;
 }
 
@@ -64,8 +114,11 @@ static void put_weights(FILE *to, const struct paths *p, uint32_t thread)
 {
     struct cursor c = paths_start(p, thread);
     struct path_sample s = {0};
-    for (bool first = true; paths_next(&c, &s); first = false)
-        put_number(to, first, s.weight);
+    for (bool first = true; paths_next(&c, &s); first = false) {
+        if (!first)
+            putc_unlocked(',', to);
+        json_uint(to, s.weight);
+    }
 }
 
 /* "MainThread (process 4242, thread 4242)" */
