@@ -23,13 +23,12 @@ struct key {
     uint32_t name; /* of strings */
 };
 
-/* keys: by row. by_names maps (file, name) to a number, by_key (that, line) to a row. row_of: by spot. */
+/* keys: by row. by_names maps (file, name) to a number, by_key (that, line) to a row. */
 struct pstats {
     struct strtab strings;
     struct map by_names, by_key;
     struct key *keys;
     uint32_t key_count;
-    uint32_t *row_of;
     struct calls calls;
     struct buf out, scratch;
     FILE *to;
@@ -109,17 +108,16 @@ static int find_row(struct pstats *g, const struct label *l, uint32_t *row)
 }
 
 /* Gives each spot the row of its key. */
-static int find_rows(struct pstats *g, const struct paths *p)
+static int find_rows(struct pstats *g, const struct paths *p, uint32_t *row_of)
 {
     struct label l;
     int rc = strtab_init(&g->strings);
-    g->row_of = calloc((size_t)p->spot_count + 1, sizeof(*g->row_of));
     g->keys = calloc((size_t)p->spot_count + 1, sizeof(*g->keys));
-    if (!g->row_of || !g->keys)
+    if (!g->keys)
         return -ENOMEM;
     for (uint32_t i = 0; rc == 0 && i < p->spot_count; i++) {
         label_of_spot(p, i, &l);
-        rc = find_row(g, &l, &g->row_of[i]);
+        rc = find_row(g, &l, &row_of[i]);
     }
     return rc;
 }
@@ -167,11 +165,9 @@ static int put_row(struct pstats *g, uint32_t row)
     return write_piece(g, PIECE);
 }
 
-static int put_all(struct pstats *g, const struct paths *p)
+static int put_rows(struct pstats *g, const struct paths *p)
 {
-    int rc = find_rows(g, p);
-    if (rc == 0)
-        rc = calls_init(&g->calls, p, g->row_of, g->key_count);
+    int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < p->count; i++) {
         if (p->nodes[i].weight)
             calls_add(&g->calls, i, (struct sum){p->nodes[i].weight, p->nodes[i].looks});
@@ -185,6 +181,19 @@ static int put_all(struct pstats *g, const struct paths *p)
     return rc ? rc : write_piece(g, 0);
 }
 
+static int put_all(struct pstats *g, const struct paths *p)
+{
+    uint32_t *row_of = calloc((size_t)p->spot_count + 1, sizeof(*row_of));
+    int rc = row_of ? find_rows(g, p, row_of) : -ENOMEM;
+    if (rc == 0)
+        rc = calls_init(&g->calls, p, row_of, g->key_count);
+    if (rc == 0)
+        rc = put_rows(g, p);
+    calls_release(&g->calls);
+    free(row_of);
+    return rc;
+}
+
 int export_pstats(FILE *to, struct rec_reader *r, const struct export_options *o)
 {
     struct pstats g = {.to = to};
@@ -196,12 +205,10 @@ int export_pstats(FILE *to, struct rec_reader *r, const struct export_options *o
     int rc = paths_read(&p, r, o, false);
     if (rc == 0)
         rc = put_all(&g, &p);
-    calls_release(&g.calls);
     strtab_release(&g.strings);
     map_release(&g.by_names);
     map_release(&g.by_key);
     free(g.keys);
-    free(g.row_of);
     buf_release(&g.out);
     buf_release(&g.scratch);
     paths_release(&p);
