@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import matrix
 import pyarrow
 import pyarrow.feather
 import pytest
@@ -44,15 +45,17 @@ class Sample:
     thread: str | None = None
 
 
+def missing(message: str) -> NoReturn:
+    """Skips a test aloud (in CI: fails it)."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 def need(program: str) -> str:
-    """The path of a reader; a test without it is skipped aloud (in CI: failed)."""
+    """The path of a reader that a test cannot do without."""
     found = shutil.which(program)
-    if found is None:
-        message = f"no `{program}` here: `./dev test` installs it on Debian and Ubuntu"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
+    return found or missing(f"no `{program}` here: `./dev test` installs what Debian and Ubuntu have")
 
 
 def collapsed(path: Path) -> list[Sample]:
@@ -340,8 +343,35 @@ def arrow(path: Path) -> list[Sample]:
     return found
 
 
+def speedscope_import(path: Path) -> list[dict[str, Any]]:
+    """The profiles that speedscope's own importer makes of a file, in any format that it knows."""
+    folder = Path(os.environ.get("ZOND_NPM") or matrix.cache_dir() / "npm" / "node_modules") / "speedscope"
+    node = need("node")
+    if not folder.exists():
+        missing("no npm package speedscope here: `./dev test` installs it where there is an npm")
+    done = subprocess.run([node, HERE / "speedscope.cjs", folder, path], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def speedscope(path: Path) -> list[Sample]:
+    """Own times by the importer, which sums them over equal frames."""
+    found = []
+    for profile in speedscope_import(path):
+        assert profile["unit"] == "nanoseconds"
+        match = re.fullmatch(r"(.*) \(process (\d+), thread (\d+)\)", profile["name"], re.DOTALL)
+        assert match
+        for frame in profile["frames"]:
+            stack = (Frame(frame["name"], frame["file"], frame["line"]),)
+            if frame["own"]:
+                found.append(Sample(frame["own"], stack, int(match[2]), int(match[3]), match[1]))
+    return found
+
+
 READERS: dict[str, Callable[[Path], list[Sample]]] = {
     "collapsed": collapsed,
+    "speedscope": speedscope,
     "pprof": pprof,
     "csv": csv_table,
     "pstats": pstats_own,

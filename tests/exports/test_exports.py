@@ -33,6 +33,7 @@ from readers import (
     perfetto_packets,
     pprof_profile,
     pstats_table,
+    speedscope_import,
 )
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -245,6 +246,17 @@ def test_pstats_and_snakeviz_show_it(recording: Path, tmp_path: Path) -> None:
     assert any(row[-1][0] == "recurse" or "recurse" in str(row) for row in rows)
     names = {call["display_name"] for call in snakeviz.stats.json_stats(stats).values()}
     assert any("spin" in name for name in names)
+
+
+@pytest.mark.parametrize(("name", "unit_ns"), [("collapsed", 1e3), ("pprof", 1)])
+def test_speedscope_imports_other_formats(
+    recording: Path, report: dict[str, Any], tmp_path: Path, name: str, unit_ns: float
+) -> None:
+    out = tmp_path / f"out.{name}"
+    zond("export", "--format", name, "-o", out, recording)
+    (profile,) = speedscope_import(out)
+    total = sum(float(thread["wall_s"]) for _, thread in threads(report))
+    assert profile["total"] * unit_ns / 1e9 == pytest.approx(total, abs=1e-6)
 
 
 def test_gecko_keeps_the_order_of_time(recording: Path, report: dict[str, Any], tmp_path: Path) -> None:
