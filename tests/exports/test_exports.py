@@ -162,6 +162,15 @@ def test_standard_output_is_the_same(recording: Path, tmp_path: Path, name: str)
     assert zond("export", "--format", name, recording) == out.read_bytes()
 
 
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_full_disk(recording: Path, name: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [ZOND, "export", "--format", name, str(recording)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 125
+    assert b"cannot export" in done.stderr
+
+
 @pytest.mark.parametrize("name", BINARY)
 def test_no_binary_on_a_terminal(recording: Path, name: str) -> None:
     ours, theirs = pty.openpty()
