@@ -294,7 +294,11 @@ def on_terminal(command: list[str], width: int, env: dict[str, str]) -> str:
         (["report", "-qZ", "x"], 2, "there is no option '-Z'"),
         (["report", "--json", "--per-process", "x.zond"], 2, "--json prints one object"),
         (["report", "missing.zond"], 125, "cannot read missing.zond: No such file or directory"),
-        (["export", "x.zond"], 2, "it needs --format: collapsed or speedscope"),
+        (
+            ["export", "x.zond"],
+            2,
+            "it needs --format: one of collapsed, speedscope, pprof, otlp, gecko, perfetto, pstats, csv, arrow",
+        ),
         (["run", "-c"], 2, "-c needs CODE"),
     ],
 )

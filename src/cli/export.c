@@ -41,14 +41,36 @@ static int export_file(const struct options *o, const char *path)
     return rc ? EXIT_ZOND : 0;
 }
 
+/* What --format takes, as a list for people. */
+static void names_of_formats(char *out, size_t size)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < export_format_count && len < size; i++)
+        len += (size_t)snprintf(out + len, size - len, "%s%s", i ? ", " : "", export_formats[i].name);
+}
+
+/* 0, or EXIT_USAGE after a sentence. */
+static int check_use(const struct options *o)
+{
+    char names[128];
+    names_of_formats(names, sizeof(names));
+    if (o->format < 0)
+        return usage_error(o->verb, "it needs --format: one of %s", names);
+    const struct export_format *f = &export_formats[o->format];
+    if (f->binary && !o->output && isatty(STDOUT_FILENO))
+        return usage_error(
+            o->verb, "%s is not text for a terminal: give -o FILE, or send it to a file or pipe", f->name);
+    return 0;
+}
+
 int verb_export(const struct options *o)
 {
     struct view_source source;
     struct options record = *o;
     record.output = NULL; /* of the export, not of the recording */
-    if (o->format < 0)
-        return usage_error(o->verb, "it needs --format: collapsed or speedscope");
-    int rc = view_recording(&record, &source);
+    int rc = check_use(o);
+    if (rc == 0)
+        rc = view_recording(&record, &source);
     if (rc)
         return rc;
     rc = export_file(o, source.path);

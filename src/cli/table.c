@@ -29,7 +29,8 @@ static const char *const color_words[] = {
 };
 
 /* In the order of export_formats. */
-static const char *const format_words[] = {"collapsed", "speedscope", NULL};
+static const char *const format_words[] = {"collapsed", "speedscope", "pprof", "otlp",  "gecko",
+                                           "perfetto",  "pstats",     "csv",   "arrow", NULL};
 
 #define AT(member) offsetof(struct options, member)
 
@@ -123,12 +124,23 @@ const struct verb verb_table[] = {
      verb_lines},
     {"export", VERB_EXPORT, "--format FORMAT [options] FILE.zond | [--] COMMAND...",
      "write a recording in the format of another tool",
-     "collapsed: one stack a line, root first, as 'name (file:line);... WEIGHT', for flamegraph.pl and the\n"
-     "like. WEIGHT is in whole microseconds of the metric.\n"
-     "speedscope: a profile for each thread, in the order of time, for https://www.speedscope.app.\n"
-     "The line of a frame is the first of its function; with --lines, the one that ran.\n",
-     "zond export --format collapsed app-4242.zond > app.collapsed\n"
-     "zond export --format speedscope -o app.speedscope.json app-4242.zond\n",
+     "collapsed   a stack and its microseconds a line: flamegraph.pl, inferno, speedscope\n"
+     "speedscope  each thread in the order of time: https://www.speedscope.app\n"
+     "pprof       gzipped profile.proto: go tool pprof, Pyroscope\n"
+     "otlp        ProfilesData of OpenTelemetry (v1development): collectors\n"
+     "gecko       each thread in the order of time: https://profiler.firefox.com\n"
+     "perfetto    each thread in the order of time: https://ui.perfetto.dev, trace_processor\n"
+     "pstats      functions and callers: Python's pstats, snakeviz; its calls are numbers of looks\n"
+     "csv         own and total time of each function and thread: spreadsheets, pandas\n"
+     "arrow       a row a sample, one table: pyarrow, polars, DuckDB\n"
+     "\n"
+     "Each holds one metric, and its weights add up to that of the report. The line of a frame is the\n"
+     "first of its function; with --lines, the one that ran.\n",
+     "zond export -f collapsed app-4242.zond | flamegraph.pl > app.svg\n"
+     "zond export -f speedscope -o app.speedscope.json app-4242.zond\n"
+     "zond export -f pprof --metric cpu -o app.pb.gz app-4242.zond && go tool pprof -http=: app.pb.gz\n"
+     "zond export -f pstats -o app.pstats app-4242.zond && snakeviz app.pstats\n"
+     "zond export -f arrow --lines -o app.arrow -- python3 app.py    record, then export\n",
      verb_export},
     {"diff", VERB_DIFF, "[options] A.zond B.zond", "what changed between two recordings",
      "Functions, lines and stacks whose time differs, the largest difference first, and what appeared and\n"

@@ -2,58 +2,25 @@
  * whole microseconds. What flamegraph.pl, inferno and speedscope read.
  *
  * A frame is "name (file:line)". The format has no escapes, so ';' in a name becomes ':', and control
- * characters become '?'; other bytes are passed on as they are.
+ * characters become '?', bytes that are not UTF-8 U+FFFD.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "export/formats.h"
-#include "export/paths.h"
+#include "export/label.h"
 
-#define NO_STACK "(no Python)"
-
-static void put_text(FILE *to, const struct rec_reader *r, uint32_t string)
-{
-    size_t len;
-    const char *s = rec_reader_string(r, string, &len);
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)s[i];
-        fputc(c == ';' ? ':' : c < 0x20 || c == 0x7f ? '?' : c, to);
-    }
-}
-
-static void put_process(FILE *to, const struct rec_reader *r, uint32_t index)
-{
-    fprintf(to, "process %" PRIu32, rec_reader_process(r, index).pid);
-}
-
-static void put_frame(FILE *to, const struct rec_reader *r, const struct path_spot *spot)
-{
-    if (spot->code & PATHS_PROCESS) {
-        put_process(to, r, spot->code & ~PATHS_PROCESS);
-        return;
-    }
-    struct rec_code c = rec_reader_code(r, spot->code);
-    put_text(to, r, c.name);
-    if (!c.file)
-        return;
-    fputs(" (", to);
-    put_text(to, r, c.file);
-    if (spot->line)
-        fprintf(to, ":%" PRIu32, spot->line);
-    fputc(')', to);
-}
-
-static void put_line(FILE *to, const struct paths *p, const uint32_t *stack, uint32_t depth, uint64_t us)
+static void put_line(FILE *to, const struct paths *p, const struct label_frames *f, const uint32_t *stack,
+                     uint32_t depth, uint64_t us)
 {
     for (uint32_t i = 0; i < depth; i++) {
+        size_t len;
+        const char *s = label_frame(f, p->nodes[stack[i]].spot, &len);
         if (i)
-            fputc(';', to);
-        put_frame(to, p->reader, &p->spots[p->nodes[stack[i]].spot]);
+            putc_unlocked(';', to);
+        fwrite_unlocked(s, 1, len, to);
     }
-    if (!depth)
-        fputs(NO_STACK, to);
     fprintf(to, " %" PRIu64 "\n", us);
 }
 
@@ -72,16 +39,20 @@ int export_collapsed(FILE *to, struct rec_reader *r, const struct export_options
     uint32_t *stack = NULL;
     uint32_t cap = 0, depth;
     uint64_t sum_ns = 0, sum_us = 0;
+    struct label_frames f = {0};
     int rc = paths_read(&p, r, o, false);
+    if (rc == 0)
+        rc = label_frames_init(&f, &p);
     for (uint32_t i = 0; rc == 0 && i < p.count; i++) {
         uint64_t us = rounded(&sum_ns, &sum_us, p.nodes[i].weight);
         if (!us)
             continue;
         rc = paths_unwind(&p, i, &stack, &cap, &depth);
         if (rc == 0)
-            put_line(to, &p, stack, depth, us);
+            put_line(to, &p, &f, stack, depth, us);
     }
     free(stack);
+    label_frames_release(&f);
     paths_release(&p);
     if (rc == 0 && (fflush(to) || ferror(to)))
         rc = -EIO;

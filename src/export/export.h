@@ -21,6 +21,7 @@ struct export_format {
     /* Runs the reader, which has not run yet. 0, -ENOMEM, -EIO when the FILE did not take it, or what
      * stopped the reader; a recording that is cut is exported as far as it goes. */
     int (*write)(FILE *to, struct rec_reader *r, const struct export_options *o);
+    bool binary; /* not for a terminal */
 };
 
 /* In the order of the words of --format. */

@@ -96,6 +96,8 @@ static int path_of(struct paths *p, uint32_t process, uint32_t stack, uint32_t *
     int rc = unknown_nodes(p, root, stack, &list, &count, out);
     if (rc == 0 && *out == 0 && apart)
         rc = child_of(p, 0, PATHS_PROCESS | process, 0, out);
+    if (rc == 0 && stack == REC_NO_STACK)
+        rc = child_of(p, *out, PATHS_NO_PYTHON, 0, out);
     while (rc == 0 && count--) {
         struct rec_node node = rec_reader_node(p->reader, list[count]);
         rc = child_of_frame(p, *out, node.frame, out);
@@ -149,11 +151,15 @@ static int sequence_at(struct paths *p, uint32_t thread, struct path_sequence **
 /* Codes the sample that was kept apart. */
 static void close_last(struct path_sequence *q)
 {
-    if (!q->last.weight)
+    const struct path_sample *s = &q->last, *before = &q->coded;
+    if (!s->weight)
         return;
-    buf_put_svarint(&q->bytes, (int64_t)q->last.path - (int64_t)q->coded_path);
-    buf_put_varint(&q->bytes, q->last.weight);
-    q->coded_path = q->last.path;
+    buf_put_svarint(&q->bytes, (int64_t)s->path - (int64_t)before->path);
+    buf_put_svarint(&q->bytes, (int64_t)(s->start_ns - (before->start_ns + before->span_ns)));
+    buf_put_varint(&q->bytes, s->span_ns);
+    buf_put_svarint(&q->bytes, (int64_t)(s->span_ns - s->weight));
+    buf_put_varint(&q->bytes, s->looks);
+    q->coded = *s;
     q->last.weight = 0;
 }
 
@@ -163,13 +169,18 @@ static int append(struct paths *p, const struct rec_sample *s, uint32_t path, ui
     int rc = sequence_at(p, s->thread, &q);
     if (rc)
         return rc;
+    uint64_t start = s->end_ns - min_u64(s->wall_ns, s->end_ns);
     if (!q->weight)
-        q->start_ns = s->end_ns - min_u64(s->wall_ns, s->end_ns);
-    if (q->last.path != path)
-        close_last(q);
-    q->last.path = path;
-    q->last.weight += weight;
+        q->start_ns = start;
     q->weight += weight;
+    if (q->last.weight && q->last.path == path && q->last.start_ns + q->last.span_ns == start) {
+        q->last.span_ns += s->wall_ns;
+        q->last.weight += weight;
+        q->last.looks += s->count;
+        return 0;
+    }
+    close_last(q);
+    q->last = (struct path_sample){path, start, s->wall_ns, weight, s->count};
     return q->bytes.error;
 }
 
@@ -185,6 +196,7 @@ static int on_sample(void *ctx, const struct rec_sample *s)
     if (rc)
         return rc;
     p->nodes[path].weight += weight;
+    p->nodes[path].looks += s->count;
     return p->sequences ? append(p, s, path, weight) : 0;
 }
 
@@ -226,12 +238,20 @@ void paths_release(struct paths *p)
     *p = (struct paths){0};
 }
 
+struct cursor paths_start(const struct paths *p, uint32_t thread)
+{
+    return cursor_of(p->threads[thread].bytes.data, p->threads[thread].bytes.len);
+}
+
 bool paths_next(struct cursor *c, struct path_sample *s)
 {
     if (c->at >= c->end)
         return false;
     s->path = (uint32_t)((int64_t)s->path + cursor_svarint(c));
-    s->weight = cursor_varint(c);
+    s->start_ns += s->span_ns + (uint64_t)cursor_svarint(c);
+    s->span_ns = cursor_varint(c);
+    s->weight = s->span_ns - (uint64_t)cursor_svarint(c);
+    s->looks = cursor_varint(c);
     return !c->bad;
 }
 

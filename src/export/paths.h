@@ -10,9 +10,14 @@
 #include "base/map.h"
 #include "export/export.h"
 
+/* What a spot's code is besides an id in the reader: the process that stands above its stacks (its index is
+ * in the lower bits), and what stands for a stack without frames. */
+#define PATHS_PROCESS 0x80000000u
+#define PATHS_NO_PYTHON UINT32_MAX
+
 /* line: the first of the function, or the one that ran; 0 when unknown. */
 struct path_spot {
-    uint32_t code; /* id in the reader, or PATHS_PROCESS | index of a process */
+    uint32_t code;
     uint32_t line;
 };
 
@@ -20,22 +25,27 @@ struct path_node {
     uint32_t parent; /* 0: the root, which is the empty path */
     uint32_t spot;
     uint64_t weight; /* ns of samples with exactly this path, over all threads */
+    uint64_t looks;  /* at threads with this path */
 };
 
-/* A sample of a sequence, delta-coded: the path as a signed difference to the one before, then its weight. */
+/* A stretch of a thread's time with one path, on the clock of the recording. With a metric other than wall
+ * time, stretches that weigh nothing are left out. */
 struct path_sample {
     uint32_t path;
-    uint64_t weight;
+    uint64_t start_ns;
+    uint64_t span_ns;
+    uint64_t weight; /* ns of the metric */
+    uint64_t looks;
 };
 
-/* One thread's samples; neighbours with the same path are one. start_ns: of the first, on the clock of the
- * recording. While reading, the last sample is kept apart, as the next may prolong it. */
+/* One thread's samples, delta-coded; neighbours with the same path that follow each other at once are one.
+ * While reading, the last sample is kept apart, as the next may prolong it. */
 struct path_sequence {
     struct buf bytes;
-    uint64_t start_ns;
-    uint64_t weight;         /* sum */
-    struct path_sample last; /* weight 0: none */
-    uint32_t coded_path;     /* of the sample before it, to which its path is coded */
+    uint64_t start_ns;        /* of the first */
+    uint64_t weight;          /* sum */
+    struct path_sample last;  /* weight 0: none */
+    struct path_sample coded; /* the one before it, to which it is coded */
 };
 
 /* Invariant: nodes[i].parent < i. by_child maps (parent, spot) to a node; by_spot (code, line) to a spot;
@@ -56,14 +66,13 @@ struct paths {
     bool sequences; /* keep them, not only the sums of nodes */
 };
 
-/* Runs the reader and takes what the options ask for. per_process puts the process above its stacks: such a
- * node's spot has PATHS_PROCESS | index of the process for its code. 0 or a negative errno; release it also
- * then. */
-#define PATHS_PROCESS 0x80000000u
+/* Runs the reader and takes what the options ask for. Each path has at least one spot. 0 or a negative errno;
+ * release it also then. */
 int paths_read(struct paths *p, struct rec_reader *r, const struct export_options *o, bool sequences);
 void paths_release(struct paths *p);
 
-/* Walks a sequence: start with cursor_of(bytes) and a zeroed sample. False at the end. */
+/* Walks the samples of a thread: start with paths_start and a zeroed sample. False at the end. */
+struct cursor paths_start(const struct paths *p, uint32_t thread);
 bool paths_next(struct cursor *c, struct path_sample *s);
 
 /* The nodes from below the root to `node`, root first, into *stack (grown as needed, freed by the caller). */

@@ -1,59 +1,29 @@
 /* speedscope: the file format of https://www.speedscope.app (file-format-schema.json): shared frames, and a
  * profile of type "sampled" for each thread, in the order of time, weights in nanoseconds.
  *
- * Written as a stream, as a recording may hold more samples than a JSON tree would fit into memory. Strings
- * are escaped here: bytes that are not UTF-8 become U+FFFD, and '<' is escaped so that the text can stand
- * inside a script element.
+ * Written as a stream, as a recording may hold more samples than a JSON tree would fit into memory.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/utf8.h"
 #include "export/formats.h"
-#include "export/paths.h"
+#include "export/json_text.h"
+#include "export/label.h"
 
-static void put_string(FILE *to, const char *s, size_t len)
+static void put_frame(FILE *to, const struct paths *p, uint32_t spot)
 {
-    fputc('"', to);
-    for (size_t i = 0, used; i < len; i += used) {
-        uint32_t c = utf8_next(s + i, len - i, &used);
-        if (c == UTF8_INVALID)
-            fputs("\\ufffd", to);
-        else if (c < 0x20 || c == 0x7f || c == '<' || c == 0x2028 || c == 0x2029)
-            fprintf(to, "\\u%04x", (unsigned)c);
-        else if (c == '"' || c == '\\')
-            fprintf(to, "\\%c", (int)c);
-        else
-            fwrite(s + i, 1, used, to);
-    }
-    fputc('"', to);
-}
-
-static void put_interned(FILE *to, const struct rec_reader *r, uint32_t string)
-{
-    size_t len;
-    const char *s = rec_reader_string(r, string, &len);
-    put_string(to, s, len);
-}
-
-static void put_frame(FILE *to, const struct rec_reader *r, const struct path_spot *spot)
-{
-    if (spot->code & PATHS_PROCESS) {
-        fprintf(to, "{\"name\":\"process %" PRIu32 "\"}",
-                rec_reader_process(r, spot->code & ~PATHS_PROCESS).pid);
-        return;
-    }
-    struct rec_code c = rec_reader_code(r, spot->code);
+    struct label l;
+    label_of_spot(p, spot, &l);
     fputs("{\"name\":", to);
-    put_interned(to, r, c.name);
-    if (c.file) {
+    json_text(to, l.name, l.name_len);
+    if (l.file_len) {
         fputs(",\"file\":", to);
-        put_interned(to, r, c.file);
+        json_text(to, l.file, l.file_len);
     }
-    if (spot->line)
-        fprintf(to, ",\"line\":%" PRIu32, spot->line);
+    if (l.line)
+        fprintf(to, ",\"line\":%" PRIu32, l.line);
     fputc('}', to);
 }
 
@@ -61,48 +31,105 @@ static void put_frames(FILE *to, const struct paths *p)
 {
     for (uint32_t i = 0; i < p->spot_count; i++) {
         fputs(i ? ",\n" : "\n", to);
-        put_frame(to, p->reader, &p->spots[i]);
+        put_frame(to, p, i);
     }
 }
 
-static int put_samples(FILE *to, const struct paths *p, const struct path_sequence *q)
+/* The numbers of a stack as text. A stack shares most of its frames with the one before, whose text is kept:
+ * `nodes` are its, ends[i] is where the text of the first i + 1 of them ends. */
+struct stack_text {
+    struct buf text;
+    uint32_t *nodes, *next;
+    uint32_t *ends;
+    uint32_t depth, cap, next_cap;
+};
+
+static int grow(struct stack_text *t, uint32_t depth)
 {
-    struct cursor c = cursor_of(q->bytes.data, q->bytes.len);
-    struct path_sample s = {0};
-    uint32_t *stack = NULL;
-    uint32_t cap = 0, depth;
-    int rc = 0;
-    for (bool first = true; rc == 0 && paths_next(&c, &s); first = false) {
-        rc = paths_unwind(p, s.path, &stack, &cap, &depth);
-        fputs(first ? "\n[" : ",\n[", to);
-        for (uint32_t i = 0; rc == 0 && i < depth; i++)
-            fprintf(to, "%s%" PRIu32, i ? "," : "", p->nodes[stack[i]].spot);
-        fputc(']', to);
+    uint32_t *nodes = reallocarray(t->nodes, depth, sizeof(*nodes));
+    if (nodes)
+        t->nodes = nodes;
+    uint32_t *ends = nodes ? reallocarray(t->ends, depth, sizeof(*ends)) : NULL;
+    if (!ends)
+        return -ENOMEM;
+    t->ends = ends;
+    t->cap = depth;
+    return 0;
+}
+
+static void put_uint(struct buf *b, uint32_t v)
+{
+    char digits[10];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    buf_put(b, digits + at, sizeof(digits) - at);
+}
+
+static int make_stack(struct stack_text *t, const struct paths *p, uint32_t path)
+{
+    uint32_t depth, same = 0;
+    int rc = paths_unwind(p, path, &t->next, &t->next_cap, &depth);
+    if (rc == 0 && depth > t->cap)
+        rc = grow(t, depth);
+    if (rc)
+        return rc;
+    while (same < depth && same < t->depth && t->nodes[same] == t->next[same])
+        same++;
+    t->text.len = same ? t->ends[same - 1] : 0;
+    for (uint32_t i = same; i < depth; i++) {
+        if (i)
+            buf_put_u8(&t->text, ',');
+        put_uint(&t->text, p->nodes[t->next[i]].spot);
+        t->nodes[i] = t->next[i];
+        t->ends[i] = (uint32_t)t->text.len;
     }
-    free(stack);
+    t->depth = depth;
+    return t->text.error;
+}
+
+static int put_samples(FILE *to, const struct paths *p, uint32_t thread)
+{
+    struct cursor c = paths_start(p, thread);
+    struct path_sample s = {0};
+    struct stack_text t = {0};
+    int rc = 0;
+    buf_init(&t.text, UINT32_MAX);
+    for (bool first = true; rc == 0 && paths_next(&c, &s); first = false) {
+        rc = make_stack(&t, p, s.path);
+        fputs_unlocked(first ? "\n[" : ",\n[", to);
+        fwrite_unlocked(t.text.data, 1, t.text.len, to);
+        putc_unlocked(']', to);
+    }
+    buf_release(&t.text);
+    free(t.nodes);
+    free(t.next);
+    free(t.ends);
     return rc;
 }
 
-static void put_weights(FILE *to, const struct path_sequence *q)
+static void put_weights(FILE *to, const struct paths *p, uint32_t thread)
 {
-    struct cursor c = cursor_of(q->bytes.data, q->bytes.len);
+    struct cursor c = paths_start(p, thread);
     struct path_sample s = {0};
-    for (bool first = true; paths_next(&c, &s); first = false)
-        fprintf(to, "%s%" PRIu64, first ? "" : ",", s.weight);
+    for (bool first = true; paths_next(&c, &s); first = false) {
+        if (!first)
+            putc_unlocked(',', to);
+        json_uint(to, s.weight);
+    }
 }
 
 /* "MainThread (process 4242, thread 4242)" */
-static void put_thread_name(FILE *to, const struct rec_reader *r, uint32_t index)
+static void put_thread_name(FILE *to, const struct paths *p, uint32_t thread)
 {
-    struct rec_thread thread = rec_reader_thread(r, index);
+    struct thread_label t = label_of_thread(p, thread);
     struct buf name;
-    size_t len;
-    const char *s = rec_reader_string(r, thread.name, &len);
     buf_init(&name, 1 << 20);
-    buf_put(&name, s, len);
-    buf_printf(&name, "%s(process %" PRIu32 ", thread %" PRIu32 ")", len ? " " : "",
-               rec_reader_process(r, thread.process).pid, thread.tid);
-    put_string(to, (char *)name.data, name.len);
+    buf_put(&name, t.name, t.name_len);
+    buf_printf(&name, "%s(process %" PRIu32 ", thread %" PRIu32 ")", t.name_len ? " " : "", t.pid, t.tid);
+    json_text(to, (char *)name.data, name.len);
     buf_release(&name);
 }
 
@@ -113,13 +140,13 @@ static int put_profile(FILE *to, const struct paths *p, uint32_t thread)
     uint64_t began = rec_reader_header(p->reader)->started_ns;
     uint64_t start = p->options->metric == METRIC_WALL && q->start_ns > began ? q->start_ns - began : 0;
     fputs("\n{\"type\":\"sampled\",\"name\":", to);
-    put_thread_name(to, p->reader, thread);
+    put_thread_name(to, p, thread);
     fprintf(to,
             ",\"unit\":\"nanoseconds\",\"startValue\":%" PRIu64 ",\"endValue\":%" PRIu64 ",\n\"samples\":[",
             start, start + q->weight);
-    int rc = put_samples(to, p, q);
+    int rc = put_samples(to, p, thread);
     fputs("],\n\"weights\":[", to);
-    put_weights(to, q);
+    put_weights(to, p, thread);
     fputs("]}", to);
     return rc;
 }
@@ -148,7 +175,7 @@ int export_speedscope(FILE *to, struct rec_reader *r, const struct export_option
         fputs("{\"$schema\":\"https://www.speedscope.app/"
               "file-format-schema.json\",\"exporter\":\"zond " ZOND_VERSION "\",\"name\":",
               to);
-        put_string(to, name, strlen(name));
+        json_text(to, name, strlen(name));
         fputs(",\"activeProfileIndex\":0,\n\"shared\":{\"frames\":[", to);
         put_frames(to, &p);
         fputs("]},\n\"profiles\":[", to);
