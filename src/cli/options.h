@@ -37,6 +37,12 @@ enum launch {
 
 enum color_choice { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 
+/* When the next piece of a recording begins: after so long, or so much; 0: never for that reason. */
+struct rotation {
+    uint64_t ns;
+    uint64_t bytes;
+};
+
 /* The command line, parsed. Strings and words point into argv. Bool, int, double and pointer members are
  * where the table of options says that a value goes. */
 struct options {
@@ -45,13 +51,15 @@ struct options {
     double rate_hz;     /* 0: as fast as possible */
     double duration_s;  /* 0: until the end */
     const char *python; /* the interpreter for scripts, -m and -c */
-    int metric;         /* enum metric */
-    int color;          /* enum color_choice */
-    int format;         /* index into export_formats; -1: not given */
-    int width;          /* 0: that of the terminal */
-    int limit;          /* rows of a table; 0: the view's default */
-    int pid;            /* 0: all */
-    int tid;            /* 0: all */
+    struct rotation rotate;
+    int rotate_keep; /* pieces; 0: all */
+    int metric;      /* enum metric */
+    int color;       /* enum color_choice */
+    int format;      /* index into export_formats; -1: not given */
+    int width;       /* 0: that of the terminal */
+    int limit;       /* rows of a table; 0: the view's default */
+    int pid;         /* 0: all */
+    int tid;         /* 0: all */
     bool json;
     bool quiet;
     bool async;
@@ -69,7 +77,9 @@ enum option_kind {
     OPTION_INT,     /* int > 0 */
     OPTION_SECONDS, /* double > 0 */
     OPTION_RATE,    /* double > 0, or the word "max": 0 */
-    OPTION_STRING,  /* const char * */
+    OPTION_ROTATE,  /* struct rotation: the member that the unit asks for */
+    OPTION_FILE,    /* const char *: a path */
+    OPTION_PROGRAM, /* const char *: a path, or a name in PATH */
     OPTION_CHOICE,  /* int: index into choices */
     OPTION_LAUNCH,  /* ends the options: the value and all that follows are words */
 };

@@ -5,6 +5,7 @@
 #include "cli/options.h"
 #include "cli/verbs.h"
 
+#define VERBS_STREAM (VERB_RUN | VERB_ATTACH)
 #define VERBS_TEXT (VERB_REPORT | VERB_CALLS | VERB_LINES)
 #define VERBS_VIEW (VERBS_TEXT | VERB_EXPORT)
 #define VERBS_LAUNCH (VERB_RUN | VERBS_VIEW)
@@ -32,15 +33,25 @@ static const char *const format_words[] = {"collapsed", "speedscope", NULL};
 #define AT(member) offsetof(struct options, member)
 
 const struct option_def option_table[] = {
-    {"output", 'o', OPTION_STRING, "FILE", "write the recording here (default: NAME-PID.zond)", NULL,
-     AT(output), 0, VERBS_RECORD & ~VERB_EXPORT, true},
-    {"output", 'o', OPTION_STRING, "FILE", "write here (default: standard output)", NULL, AT(output), 0,
+    {"output", 'o', OPTION_FILE, "FILE",
+     "write the recording here (default: NAME-PID.zond); -: to standard output, and what the program prints "
+     "there to standard error",
+     NULL, AT(output), 0, VERBS_STREAM, true},
+    {"output", 'o', OPTION_FILE, "FILE", "write the recording here (default: NAME-PID.zond)", NULL,
+     AT(output), 0, VERBS_TEXT, true},
+    {"output", 'o', OPTION_FILE, "FILE", "write here (default: standard output)", NULL, AT(output), 0,
      VERB_EXPORT, false},
+    {"rotate", 0, OPTION_ROTATE, "TIME|SIZE",
+     "begin another recording each 10m, 100MB or the like: NAME.TIME.zond, each complete by itself, TIME in "
+     "UTC; give it twice for both",
+     NULL, AT(rotate), 0, VERBS_STREAM, true},
+    {"rotate-keep", 0, OPTION_INT, "N", "remove the oldest pieces beyond so many, also of earlier runs", NULL,
+     AT(rotate_keep), 0, VERBS_STREAM, true},
     {"rate", 'r', OPTION_RATE, "HZ", "look so often in a second (default: 1000); max: without a pause", NULL,
      AT(rate_hz), 0, VERBS_RECORD, true},
     {"duration", 'd', OPTION_SECONDS, "SECONDS", "record for so long, then let the program go on", NULL,
      AT(duration_s), 0, VERBS_RECORD, true},
-    {"python", 0, OPTION_STRING, "EXE", "run scripts, -m and -c with it (default: python3 of PATH)", NULL,
+    {"python", 0, OPTION_PROGRAM, "EXE", "run scripts, -m and -c with it (default: python3 of PATH)", NULL,
      AT(python), 0, VERBS_LAUNCH, true},
     {NULL, 'm', OPTION_LAUNCH, "MODULE", "run a Python module; the rest are its arguments", NULL, 0,
      LAUNCH_MODULE, VERBS_LAUNCH, false},
@@ -73,40 +84,50 @@ const size_t option_count = ARRAY_LEN(option_table);
 
 #define VIEW_USAGE "[options] FILE.zond | [--] COMMAND... | -m MODULE... | -c CODE..."
 
+#define VIEW_TEXT                                                                                            \
+    "FILE may still be growing; - is standard input. Given a command instead, records it first: what it\n"   \
+    "prints on standard output goes to standard error.\n"
+
 const struct verb verb_table[] = {
     {"run", VERB_RUN, "[options] [--] COMMAND... | SCRIPT.py... | -m MODULE... | -c CODE...",
      "record a program, then print the summary",
      "Runs the command and samples every Python in its process tree from outside: nothing is loaded into\n"
      "it and nothing is stopped. A word that ends in .py, -m and -c run under --python; anything else runs\n"
-     "as it is. Exits as the command did, by the same signal if it died by one.\n",
+     "as it is. Exits as the command did, by the same signal if it died by one.\n"
+     "Standard output is the command's, and the summary goes to standard error. With -o - or --json it is\n"
+     "zond's, and what the command prints there goes to standard error.\n",
      "zond run app.py --fast           a script and its arguments\n"
      "zond run -m pytest tests         a module, as python -m does\n"
-     "zond run -r max -- make check    a command that starts Pythons, as fast as zond can look\n",
+     "zond run -r max -- make check    a command that starts Pythons, as fast as zond can look\n"
+     "zond run -o - app.py | ssh HOST 'cat > app.zond'\n"
+     "zond run --rotate 10m --rotate-keep 144 -o app.zond app.py    the last day, in pieces\n",
      verb_run},
     {"attach", VERB_ATTACH, "[options] PID", "record a process that runs already, then print the summary",
      "Samples the process and its children until it ends, or for --duration, or until Ctrl-C. The process\n"
      "is not stopped and goes on when zond ends, however zond ends.\n",
      "zond attach 4242                 until it ends, or Ctrl-C\n"
-     "zond attach -d 10 -o web.zond 4242\n",
+     "zond attach -d 10 -o web.zond 4242\n"
+     "zond attach -d 10 -o - 4242 | zond calls -\n"
+     "zond attach --rotate 100MB -o web.zond 4242    web.20261122T030000Z.zond and so on\n",
      verb_attach},
     {"report", VERB_REPORT, VIEW_USAGE, "the summary of a recording",
      "Command, wall and CPU time, what the threads did with their time, the functions and lines that took\n"
-     "most of it, what was missed, and what the profiler itself cost. Given a command instead of a\n"
-     "recording, records it first.\n",
+     "most of it, what was missed, and what the profiler itself cost.\n" VIEW_TEXT,
      "zond report app-4242.zond\n"
      "zond report --metric cpu app-4242.zond    sorted by CPU time\n"
      "zond report --json app-4242.zond | jq '.functions[:5]'\n"
+     "ssh HOST cat app.zond | zond report -\n"
      "zond report app.py                        record, then report\n",
      verb_report},
     {"calls", VERB_CALLS, VIEW_USAGE, "own and total time of functions, their callers and callees",
      "Sampled: times come from looks at the stack, so there is no number of calls. Under the table, each\n"
-     "of the first functions has a block: whom its time came from, and what it went to.\n",
+     "of the first functions has a block: whom its time came from, and what it went to.\n" VIEW_TEXT,
      "zond calls app-4242.zond\n"
      "zond calls -n 50 --metric cpu app-4242.zond\n",
      verb_calls},
     {"lines", VERB_LINES, VIEW_USAGE, "time of each line, in the source of the hottest files",
      "Sampled: times come from looks at the stack, so there is no number of hits. Own is time in the line\n"
-     "itself, total includes what it calls.\n",
+     "itself, total includes what it calls.\n" VIEW_TEXT,
      "zond lines app-4242.zond\n"
      "zond lines -n 100 app-4242.zond           the hundred hottest lines\n",
      verb_lines},
@@ -115,7 +136,7 @@ const struct verb verb_table[] = {
      "collapsed: one stack a line, root first, as 'name (file:line);... WEIGHT', for flamegraph.pl and the\n"
      "like. WEIGHT is in whole microseconds of the metric.\n"
      "speedscope: a profile for each thread, in the order of time, for https://www.speedscope.app.\n"
-     "The line of a frame is the first of its function; with --lines, the one that ran.\n",
+     "The line of a frame is the first of its function; with --lines, the one that ran.\n" VIEW_TEXT,
      "zond export --format collapsed app-4242.zond > app.collapsed\n"
      "zond export --format speedscope -o app.speedscope.json app-4242.zond\n",
      verb_export},

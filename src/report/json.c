@@ -75,17 +75,17 @@ static json_t *exit_object(int32_t code, int32_t signal)
                      "signal", signal ? json_integer(signal) : json_null());
 }
 
-static json_t *run_object(const struct profile *p)
+static json_t *run_object(const struct profile *p, const struct report_style *style)
 {
     const struct rec_reader *r = profile_reader(p);
     const struct rec_header *h = rec_reader_header(r);
     const struct rec_end *end = rec_reader_end(r);
-    uint64_t offset;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "command", words(h->command, h->command_len),
+    bool whole = rec_reader_break(r, NULL) == REC_WHOLE;
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b}", "command", words(h->command, h->command_len),
                      "started", started(h), "wall_s", seconds(profile_elapsed_ns(p)), "cpu_s",
                      seconds(profile_cpu_ns(p)), "exit",
-                     exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete",
-                     rec_reader_break(r, &offset) == REC_WHOLE, "attached", h->attached);
+                     exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete", whole,
+                     "growing", !whole && style->growing, "attached", h->attached);
 }
 
 static json_t *losses(const struct profile *p)
@@ -212,8 +212,8 @@ static json_t *gc_object(const struct profile *p)
 int report_json(FILE *to, struct profile *p, const struct report_style *style)
 {
     json_t *o = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:[]}", "zond", ZOND_VERSION,
-                          "schema", SCHEMA, "run", run_object(p), "sampling", sampling_object(p), "processes",
-                          processes_array(p), "functions", functions_array(p, style), "lines",
+                          "schema", SCHEMA, "run", run_object(p, style), "sampling", sampling_object(p),
+                          "processes", processes_array(p), "functions", functions_array(p, style), "lines",
                           lines_array(p, style), "gc", gc_object(p), "memory", "io", "findings");
     if (!o)
         return -ENOMEM;
