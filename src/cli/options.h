@@ -1,5 +1,5 @@
-/* options: one const table of options and one of verbs. Parsing and --help are generated from
- * them; nothing else in the tree knows the name of an option.
+/* options: one const table of options and one of verbs. Parsing, --help, manual pages and completions are
+ * generated from them; nothing else in the tree knows the name of an option.
  *
  * Options end at the first word that is not one (the command follows), at `--`, and at -m and -c, which
  * take the rest of the words as Python does.
@@ -97,6 +97,14 @@ struct option_def {
     bool records;               /* only means something while recording */
 };
 
+/* What the words after the options are: for completion. */
+enum takes {
+    TAKES_NOTHING = 0,
+    TAKES_COMMAND = 1 << 0,
+    TAKES_RECORDING = 1 << 1,
+    TAKES_PID = 1 << 2,
+};
+
 struct verb {
     const char *name;
     enum verb_bit bit;
@@ -105,12 +113,27 @@ struct verb {
     const char *text;                    /* a paragraph or more for --help */
     const char *examples;                /* lines, each a command and what it does */
     int (*run)(const struct options *o); /* returns the exit status */
+    unsigned takes;                      /* bits of enum takes */
+};
+
+/* What is said of zond as a whole. */
+struct program {
+    const char *date;     /* of the last change of what the tables say: for manual pages */
+    const char *summary;  /* one line */
+    const char *text;     /* a paragraph */
+    const char *more;     /* what comes after the list of verbs */
+    const char *examples; /* as of a verb */
+    const struct program_status {
+        const char *status, *text;
+    } * statuses;
+    size_t status_count;
 };
 
 extern const struct option_def option_table[];
 extern const size_t option_count;
 extern const struct verb verb_table[];
 extern const size_t verb_count;
+extern const struct program program;
 
 /* The verb of that name, or NULL. */
 const struct verb *verb_find(const char *name);

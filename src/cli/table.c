@@ -1,5 +1,5 @@
-/* The two tables from which everything about the command line is made: options.h says what the members
- * mean. An option that reads differently with some verbs has a row for each reading.
+/* The tables from which everything about the command line is made: options.h says what the members mean. An
+ * option that reads differently with some verbs has a row for each reading.
  */
 #include "analysis/profile.h"
 #include "cli/options.h"
@@ -101,7 +101,7 @@ const struct verb verb_table[] = {
      "zond run -r max -- make check    a command that starts Pythons, as fast as zond can look\n"
      "zond run -o - app.py | ssh HOST 'cat > app.zond'\n"
      "zond run --rotate 10m --rotate-keep 144 -o app.zond app.py    the last day, in pieces\n",
-     verb_run},
+     verb_run, TAKES_COMMAND},
     {"attach", VERB_ATTACH, "[options] PID", "record a process that runs already, then print the summary",
      "Samples the process and its children until it ends, or for --duration, or until Ctrl-C. The process\n"
      "is not stopped and goes on when zond ends, however zond ends.\n",
@@ -109,7 +109,7 @@ const struct verb verb_table[] = {
      "zond attach -d 10 -o web.zond 4242\n"
      "zond attach -d 10 -o - 4242 | zond calls -\n"
      "zond attach --rotate 100MB -o web.zond 4242    web.20261122T030000Z.zond and so on\n",
-     verb_attach},
+     verb_attach, TAKES_PID},
     {"report", VERB_REPORT, VIEW_USAGE, "the summary of a recording",
      "Command, wall and CPU time, what the threads did with their time, the functions and lines that took\n"
      "most of it, what was missed, and what the profiler itself cost.\n" VIEW_TEXT,
@@ -118,19 +118,19 @@ const struct verb verb_table[] = {
      "zond report --json app-4242.zond | jq '.functions[:5]'\n"
      "ssh HOST cat app.zond | zond report -\n"
      "zond report app.py                        record, then report\n",
-     verb_report},
+     verb_report, TAKES_RECORDING | TAKES_COMMAND},
     {"calls", VERB_CALLS, VIEW_USAGE, "own and total time of functions, their callers and callees",
      "Sampled: times come from looks at the stack, so there is no number of calls. Under the table, each\n"
      "of the first functions has a block: whom its time came from, and what it went to.\n" VIEW_TEXT,
      "zond calls app-4242.zond\n"
      "zond calls -n 50 --metric cpu app-4242.zond\n",
-     verb_calls},
+     verb_calls, TAKES_RECORDING | TAKES_COMMAND},
     {"lines", VERB_LINES, VIEW_USAGE, "time of each line, in the source of the hottest files",
      "Sampled: times come from looks at the stack, so there is no number of hits. Own is time in the line\n"
      "itself, total includes what it calls.\n" VIEW_TEXT,
      "zond lines app-4242.zond\n"
      "zond lines -n 100 app-4242.zond           the hundred hottest lines\n",
-     verb_lines},
+     verb_lines, TAKES_RECORDING | TAKES_COMMAND},
     {"export", VERB_EXPORT, "--format FORMAT [options] FILE.zond | [--] COMMAND...",
      "write a recording in the format of another tool",
      "collapsed: one stack a line, root first, as 'name (file:line);... WEIGHT', for flamegraph.pl and the\n"
@@ -139,9 +139,34 @@ const struct verb verb_table[] = {
      "The line of a frame is the first of its function; with --lines, the one that ran.\n" VIEW_TEXT,
      "zond export --format collapsed app-4242.zond > app.collapsed\n"
      "zond export --format speedscope -o app.speedscope.json app-4242.zond\n",
-     verb_export},
+     verb_export, TAKES_RECORDING | TAKES_COMMAND},
     {"doctor", VERB_DOCTOR, "", "what this machine and user allow, and how to allow more",
      "Checks what zond needs to look into other processes, and says how to get what is missing.\n",
-     "zond doctor\n", verb_doctor},
+     "zond doctor\n", verb_doctor, TAKES_NOTHING},
 };
 const size_t verb_count = ARRAY_LEN(verb_table);
+
+static const struct program_status statuses[] = {
+    {"0", "success"},
+    {"2", "wrong use"},
+    {"125", "zond itself failed"},
+    {"126", "the command cannot be executed"},
+    {"127", "there is no such command"},
+    {"other", "that of the command, where one was recorded"},
+};
+
+const struct program program = {
+    .date = "2026-11-22",
+    .summary = "tells where the time of a Python program goes",
+    .text =
+        "zond looks at a Python program from outside, stops nothing, and works with CPython 3.8 to 3.15 on\n"
+        "Linux.\n",
+    .more = "A view (report, calls, lines, export) takes a recording, or a command to record first.\n"
+            "'zond VERB --help' has the options and examples of each. 'zond --version' prints the version.\n"
+            "'zond help --format bash', zsh or fish, prints completions for a shell.\n",
+    .examples = "zond run app.py           record a script and print the summary\n"
+                "zond attach 4242          the same on a running process\n"
+                "zond lines app-4242.zond  the hottest lines of a recording\n",
+    .statuses = statuses,
+    .status_count = ARRAY_LEN(statuses),
+};
