@@ -9,17 +9,18 @@
 
 int verb_attach(const struct options *o)
 {
-    char path[PATH_MAX], *end;
+    struct place place;
+    char *end;
     if (o->word_count != 1)
         return usage_error(o->verb, "it needs one PID");
     long pid = strtol(o->words[0], &end, 10);
     if (*end || end == o->words[0] || pid <= 0 || pid > INT_MAX)
         return usage_error(o->verb, "'%s' is not a PID", o->words[0]);
-    int status = record_process(o, (pid_t)pid, path, sizeof(path));
+    int status = record_process(o, (pid_t)pid, &place);
     if (status)
         return status;
-    if (record_is_file(path) && (o->json || !o->quiet))
-        status = view_file(o, path, stdout, report_summary);
-    record_say_where(path);
+    if (place_is_readable(&place) && (o->json || !o->quiet))
+        status = view_file(o, place.path, stdout, report_summary);
+    place_say(&place);
     return status;
 }

@@ -24,12 +24,13 @@ static struct export_options export_options_of(const struct options *o, const ch
 static int export_file(const struct options *o, const char *path)
 {
     struct export_options e = export_options_of(o, path);
-    const char *name = o->output ? o->output : "standard output";
+    bool to_stdout = !o->output || strcmp(o->output, "-") == 0;
+    const char *name = to_stdout ? "standard output" : o->output;
     int fd;
     struct rec_reader *r = view_open(o, path, &fd);
     if (!r)
         return EXIT_ZOND;
-    FILE *to = o->output ? fopen(o->output, "we") : stdout;
+    FILE *to = to_stdout ? stdout : fopen(o->output, "we");
     int rc = to ? export_formats[o->format].write(to, r, &e) : -errno;
     if (to && to != stdout && fclose(to) && rc == 0)
         rc = -errno;

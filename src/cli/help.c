@@ -5,26 +5,26 @@
 
 #define HELP_WIDTH 100
 #define HELP_INDENT 29
+#define HELP_INDENT_STATUS 9
 
-/* Words of text from column HELP_INDENT on, wrapped and indented. */
-static void print_wrapped(FILE *to, const char *text)
+/* Words of text from column `indent` on, wrapped and indented. */
+static void print_wrapped(FILE *to, const char *text, int indent)
 {
-    size_t at = HELP_INDENT;
+    size_t start = (size_t)indent, at = start;
     while (*text) {
         size_t len = strcspn(text, " ");
         if (at + 1 + len > HELP_WIDTH) {
-            fprintf(to, "\n%*s", HELP_INDENT, "");
-            at = HELP_INDENT;
+            fprintf(to, "\n%*s", indent, "");
+            at = start;
         }
-        fprintf(to, "%s%.*s", at > HELP_INDENT ? " " : "", (int)len, text);
-        at += len + (at > HELP_INDENT);
+        fprintf(to, "%s%.*s", at > start ? " " : "", (int)len, text);
+        at += len + (at > start);
         text += len + strspn(text + len, " ");
     }
     fputc('\n', to);
 }
 
-/* FORMAT of a choice is spelt out: collapsed|speedscope. */
-static void option_argument(const struct option_def *d, char *out, size_t size)
+void help_argument(const struct option_def *d, char *out, size_t size)
 {
     size_t len = 0;
     out[0] = 0;
@@ -40,7 +40,7 @@ static void print_option(FILE *to, const struct option_def *d)
 {
     char argument[64];
     char title[128];
-    option_argument(d, argument, sizeof(argument));
+    help_argument(d, argument, sizeof(argument));
     int n = 0;
     if (d->letter && d->name)
         n = snprintf(title, sizeof(title), "  -%c, --%s%s%s", d->letter, d->name, *argument ? " " : "",
@@ -54,7 +54,7 @@ static void print_option(FILE *to, const struct option_def *d)
         fprintf(to, "\n%*s", HELP_INDENT, "");
     else
         fprintf(to, "%*s", HELP_INDENT - n, "");
-    print_wrapped(to, d->help);
+    print_wrapped(to, d->help, HELP_INDENT);
 }
 
 static void print_indented(FILE *to, const char *text)
@@ -80,18 +80,14 @@ void help_verb(FILE *to, const struct verb *verb)
 
 void help_all(FILE *to)
 {
-    fputs("zond tells where the time of a Python program goes: it looks from outside, stops nothing, and "
-          "works\n"
-          "with CPython 3.8 to 3.15 on Linux.\n\n"
-          "Usage: zond VERB [options] ...\n\n",
-          to);
+    fprintf(to, "zond %s.\n\n%s\nUsage: zond VERB [options] ...\n\n", program.summary, program.text);
     for (size_t i = 0; i < verb_count; i++)
         fprintf(to, "  %-8s %s\n", verb_table[i].name, verb_table[i].summary);
-    fputs("\nA view (report, calls, lines, export) takes a recording, or a command to record first.\n\n"
-          "Examples:\n"
-          "  zond run app.py           record a script and print the summary\n"
-          "  zond attach 4242          the same on a running process\n"
-          "  zond lines app-4242.zond  the hottest lines of a recording\n\n"
-          "'zond VERB --help' has the options and examples of each. 'zond --version' prints the version.\n",
-          to);
+    fprintf(to, "\n%s\nExit status:\n", program.more);
+    for (size_t i = 0; i < program.status_count; i++) {
+        fprintf(to, "  %-*s", HELP_INDENT_STATUS - 2, program.statuses[i].status);
+        print_wrapped(to, program.statuses[i].text, HELP_INDENT_STATUS);
+    }
+    fputs("\nExamples:\n", to);
+    print_indented(to, program.examples);
 }

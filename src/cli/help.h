@@ -11,4 +11,7 @@ void help_all(FILE *to);
 /* Usage, options and examples of one verb. */
 void help_verb(FILE *to, const struct verb *verb);
 
+/* What an option takes: FILE, or the words of a choice: collapsed|speedscope. Empty for a flag. */
+void help_argument(const struct option_def *d, char *out, size_t size);
+
 #endif

@@ -132,6 +132,35 @@ static int set_int(const struct parser *p, const struct option_def *d, const cha
     return 0;
 }
 
+/* 10m, 100MB. A time is not below a second, a size not below what one takes in a second. */
+static int set_rotation(const struct parser *p, const struct option_def *d, const char *text)
+{
+    static const struct unit {
+        const char *name;
+        double factor;
+        bool time;
+    } units[] = {
+        {"s", 1e9, true},        {"m", 60e9, true},       {"h", 3600e9, true}, {"d", 86400e9, true},
+        {"kB", 1e3, false},      {"MB", 1e6, false},      {"GB", 1e9, false},  {"KiB", 1024, false},
+        {"MiB", 1 << 20, false}, {"GiB", 1 << 30, false},
+    };
+    struct rotation *to = (struct rotation *)((char *)p->o + d->offset);
+    char *end, title[32];
+    double n = strtod(text, &end);
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        double value = n * units[i].factor;
+        if (end == text || strcmp(end, units[i].name) != 0 || !(value >= (units[i].time ? 1e9 : 1e5)) ||
+            value > 1e18)
+            continue;
+        *(units[i].time ? &to->ns : &to->bytes) = (uint64_t)value;
+        return 0;
+    }
+    return usage_error(p->verb,
+                       "%s takes a time from 1s on (s, m, h, d) or a size from 100kB on (kB, MB, GB, KiB, "
+                       "MiB, GiB), not '%s'",
+                       option_title(d, title), text);
+}
+
 static int set_choice(const struct parser *p, const struct option_def *d, const char *text)
 {
     char title[32];
@@ -164,6 +193,8 @@ static int set_value(struct parser *p, const struct option_def *d, const char *t
         *(bool *)((char *)p->o + d->offset) = true;
         return 0;
     case OPTION_STRING:
+    case OPTION_FILE:
+    case OPTION_PROGRAM:
         *(const char **)((char *)p->o + d->offset) = text;
         return 0;
     case OPTION_INT:
@@ -174,6 +205,8 @@ static int set_value(struct parser *p, const struct option_def *d, const char *t
     case OPTION_SECONDS:
     case OPTION_RATE:
         return set_number(p, d, text);
+    case OPTION_ROTATE:
+        return set_rotation(p, d, text);
     case OPTION_LAUNCH:
         return set_launch(p, d);
     }

@@ -1,5 +1,5 @@
-/* options: one const table of options and one of verbs. Parsing and --help are generated from
- * them; nothing else in the tree knows the name of an option.
+/* options: one const table of options and one of verbs. Parsing, --help, manual pages and completions are
+ * generated from them; nothing else in the tree knows the name of an option.
  *
  * Options end at the first word that is not one (the command follows), at `--`, and at -m and -c, which
  * take the rest of the words as Python does. Verbs that take no command let options stand between words.
@@ -42,6 +42,12 @@ enum launch {
 
 enum color_choice { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 
+/* When the next piece of a recording begins: after so long, or so much; 0: never for that reason. */
+struct rotation {
+    uint64_t ns;
+    uint64_t bytes;
+};
+
 /* The command line, parsed. Strings and words point into argv. Bool, int, double and pointer members are
  * where the table of options says that a value goes. */
 struct options {
@@ -50,15 +56,17 @@ struct options {
     double rate_hz;     /* 0: as fast as possible */
     double duration_s;  /* 0: until the end */
     const char *python; /* the interpreter for scripts, -m and -c */
-    int metric;         /* enum metric */
-    int color;          /* enum color_choice */
-    int format;         /* index into export_formats; -1: not given */
-    int width;          /* 0: that of the terminal */
-    int limit;          /* rows of a table; 0: the view's default */
-    int pid;            /* 0: all */
-    int tid;            /* 0: all */
-    int rank;           /* -1: all */
-    const char *host;   /* NULL: all */
+    struct rotation rotate;
+    int rotate_keep;  /* pieces; 0: all */
+    int metric;       /* enum metric */
+    int color;        /* enum color_choice */
+    int format;       /* index into export_formats; -1: not given */
+    int width;        /* 0: that of the terminal */
+    int limit;        /* rows of a table; 0: the view's default */
+    int pid;          /* 0: all */
+    int tid;          /* 0: all */
+    int rank;         /* -1: all */
+    const char *host; /* NULL: all */
     bool json;
     bool quiet;
     bool async;
@@ -78,7 +86,10 @@ enum option_kind {
     OPTION_INDEX,   /* int >= 0 */
     OPTION_SECONDS, /* double > 0 */
     OPTION_RATE,    /* double > 0, or the word "max": 0 */
+    OPTION_ROTATE,  /* struct rotation: the member that the unit asks for */
     OPTION_STRING,  /* const char * */
+    OPTION_FILE,    /* const char *: a path */
+    OPTION_PROGRAM, /* const char *: a path, or a name in PATH */
     OPTION_CHOICE,  /* int: index into choices */
     OPTION_LAUNCH,  /* ends the options: the value and all that follows are words */
 };
@@ -96,6 +107,14 @@ struct option_def {
     bool records;               /* only means something while recording */
 };
 
+/* What the words after the options are: for completion. */
+enum takes {
+    TAKES_NOTHING = 0,
+    TAKES_COMMAND = 1 << 0,
+    TAKES_RECORDING = 1 << 1,
+    TAKES_PID = 1 << 2,
+};
+
 struct verb {
     const char *name;
     enum verb_bit bit;
@@ -104,12 +123,27 @@ struct verb {
     const char *text;                    /* a paragraph or more for --help */
     const char *examples;                /* lines, each a command and what it does */
     int (*run)(const struct options *o); /* returns the exit status */
+    unsigned takes;                      /* bits of enum takes */
+};
+
+/* What is said of zond as a whole. */
+struct program {
+    const char *date;     /* of the last change of what the tables say: for manual pages */
+    const char *summary;  /* one line */
+    const char *text;     /* a paragraph */
+    const char *more;     /* what comes after the list of verbs */
+    const char *examples; /* as of a verb */
+    const struct program_status {
+        const char *status, *text;
+    } * statuses;
+    size_t status_count;
 };
 
 extern const struct option_def option_table[];
 extern const size_t option_count;
 extern const struct verb verb_table[];
 extern const size_t verb_count;
+extern const struct program program;
 
 /* The verb of that name, or NULL. */
 const struct verb *verb_find(const char *name);

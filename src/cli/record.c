@@ -1,17 +1,18 @@
-/* record: see record.h. Opens the output, starts or finds the process, runs the sampler, and says what went
- * wrong. */
+/* record: see record.h. Starts or finds the process, runs the sampler, begins another piece when it is time,
+ * and says what went wrong.
+ *
+ * Standard output has one owner. It is the program's, unless zond is asked for data there: the recording, the
+ * JSON, or the view that follows the recording. Then what the program prints goes to standard error.
+ */
 #include "cli/record.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/rights.h"
@@ -27,11 +28,11 @@
 /* One recording while it is made. */
 struct session {
     const struct options *o;
-    char *path;
-    size_t path_size;
-    bool made; /* path did not exist before */
+    struct place *place;
     struct signals signals;
-    struct buf command; /* for the header: arguments, each ended by NUL */
+    struct rec_header header;
+    struct buf command;           /* for the header: arguments, each ended by NUL */
+    char host[HOST_NAME_MAX + 1]; /* the same */
     struct rec_writer *writer;
     struct sampler_result result;
 };
@@ -78,47 +79,12 @@ static void name_after(const struct options *o, char *out, size_t size)
         out[strlen(out) - 3] = 0;
 }
 
-/* Opens the output as it is: what is there stays until begin_output. Signals are as they were found, as a
- * pipe opens only when someone reads it, and Ctrl-C must end that wait. */
-static int open_as_it_is(struct session *s)
+/* What the recording is called unless -o says: NAME-PID.zond. */
+static int open_place(struct session *s, const char *name, pid_t pid, int *fd)
 {
-    sigset_t taken;
-    sigprocmask(SIG_SETMASK, &s->signals.before, &taken);
-    int fd = open(s->path, O_WRONLY | O_CLOEXEC);
-    s->made = fd < 0 && errno == ENOENT;
-    if (s->made)
-        fd = open(s->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    int err = errno;
-    sigprocmask(SIG_SETMASK, &taken, NULL);
-    errno = err;
-    return fd;
-}
-
-/* Nobody else may be writing to the output: two recordings in one file are none. */
-static int open_output(struct session *s, const char *name, pid_t pid, int *fd)
-{
-    const char *given = s->o->output;
-    int n = given ? snprintf(s->path, s->path_size, "%s", given)
-                  : snprintf(s->path, s->path_size, "%s-%d.zond", name, (int)pid);
-    if (n >= (int)s->path_size)
-        return fail(EXIT_ZOND, "the path of the output is too long");
-    *fd = open_as_it_is(s);
-    if (*fd < 0)
-        return fail(EXIT_ZOND, "cannot write %s: %s; choose another place with -o FILE", s->path,
-                    strerror(errno));
-    if (flock(*fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
-        close(*fd);
-        return fail(EXIT_ZOND, "another zond is writing %s; choose another name with -o FILE", s->path);
-    }
-    return 0;
-}
-
-/* Nothing will be recorded: leaves no trace, and what was there before as it was. */
-static void drop_output(const struct session *s, int fd)
-{
-    close(fd);
-    if (s->made)
-        unlink(s->path);
+    char path[256];
+    snprintf(path, sizeof(path), "%.128s-%d.zond", name, (int)pid);
+    return place_open(s->place, s->o, path, &s->signals.before, fd);
 }
 
 static uint64_t period_of(const struct options *o)
@@ -126,49 +92,80 @@ static uint64_t period_of(const struct options *o)
     return o->rate_hz > 0 ? (uint64_t)((double)NS_PER_S / o->rate_hz) : 0;
 }
 
-/* Begins the recording in place of what was in the output. Takes fd. attached: the process, or 0 for our own.
- */
+/* Begins the recording in place of what was there. Takes fd. attached: the process, or 0 for our own. */
 static int begin_output(struct session *s, int fd, pid_t attached)
 {
-    /* A pipe or device cannot be cut, and need not be. */
-    if (ftruncate(fd, 0) < 0 && errno != EINVAL) {
-        int err = errno;
+    int err = place_clear(s->place, fd);
+    if (err) {
         close(fd);
-        return fail(EXIT_ZOND, "cannot write %s: %s", s->path, strerror(err));
+        return fail(EXIT_ZOND, "cannot write %s: %s", s->place->path, strerror(-err));
     }
-    char host[HOST_NAME_MAX + 1] = "";
-    gethostname(host, sizeof(host) - 1);
-    struct rec_header header = {.version = REC_FORMAT_VERSION,
-                                .zond = ZOND_VERSION,
-                                .host = host,
-                                .command = (const char *)s->command.data,
-                                .command_len = s->command.len,
-                                .started_wall_ns = clock_wall_ns(),
-                                .started_ns = clock_ns(),
-                                .period_ns = period_of(s->o),
-                                .attached = attached != 0,
-                                .rank = rank_of(attached)};
-    int err = rec_writer_new(fd, &header, &s->writer);
+    gethostname(s->host, sizeof(s->host) - 1);
+    s->header = (struct rec_header){.version = REC_FORMAT_VERSION,
+                                    .zond = ZOND_VERSION,
+                                    .host = s->host,
+                                    .command = (const char *)s->command.data,
+                                    .command_len = s->command.len,
+                                    .started_wall_ns = clock_wall_ns(),
+                                    .started_ns = clock_ns(),
+                                    .period_ns = period_of(s->o),
+                                    .attached = attached != 0,
+                                    .rank = rank_of(attached)};
+    err = rec_writer_new(fd, &s->header, &s->writer);
     return err ? fail(EXIT_ZOND, "cannot begin the recording: %s", strerror(-err)) : 0;
 }
 
-static int close_writer(struct session *s)
+static void rotate(struct session *s, uint64_t now_ns)
+{
+    int fd;
+    if (!place_next(s->place, now_ns, &fd))
+        return;
+    s->header.started_wall_ns = clock_wall_ns() - (clock_ns() - now_ns);
+    s->header.started_ns = now_ns;
+    rec_writer_rotate(s->writer, fd, &s->header);
+}
+
+/* The sampler's samples are with the writer. Where they cannot be written there is no use in more. */
+static bool on_flush(void *ctx, uint64_t now_ns)
+{
+    struct session *s = ctx;
+    if (rec_writer_error(s->writer))
+        return false;
+    if (place_is_due(s->place, now_ns, rec_writer_written(s->writer)))
+        rotate(s, now_ns);
+    return true;
+}
+
+static void finish_writer(struct session *s)
 {
     const struct child_end *end = &s->result.end;
-    struct rec_end last = {.ended_ns = s->result.ended_ns,
-                           .code = end->code >= 0 ? end->code : REC_NO_CODE,
-                           .signal = end->signal};
-    int err = rec_writer_free(s->writer, &last);
+    rec_writer_finish(s->writer, &(struct rec_end){.ended_ns = s->result.ended_ns,
+                                                   .code = end->code >= 0 ? end->code : REC_NO_CODE,
+                                                   .signal = end->signal});
+}
+
+/* The program is over, or none of ours. A pipe may stand still for ever: then signals end zond as usual. */
+static int close_writer(struct session *s)
+{
+    if (!s->place->regular)
+        signals_release(&s->signals);
+    int err = rec_writer_free(s->writer, NULL);
     if (err)
-        fail(0, "the recording is incomplete: writing %s stopped: %s", s->path, strerror(-err));
+        fail(0, "the recording is incomplete: writing %s stopped: %s", s->place->path, strerror(-err));
     return err;
 }
 
-static struct sampler_options sampler_options_of(const struct options *o, bool own_child)
+static int run_sampler(struct session *s, pid_t pid, bool own_child)
 {
-    return (struct sampler_options){.period_ns = period_of(o),
-                                    .duration_ns = (uint64_t)(o->duration_s * (double)NS_PER_S),
-                                    .own_child = own_child};
+    struct sampler_options options = {.period_ns = period_of(s->o),
+                                      .duration_ns = (uint64_t)(s->o->duration_s * (double)NS_PER_S),
+                                      .give_up_ns = own_child ? 0 : WAIT_FOR_PYTHON_NS,
+                                      .own_child = own_child,
+                                      .flushed = on_flush,
+                                      .ctx = s};
+    int err = sampler_run(pid, &s->signals, s->writer, &options, &s->result);
+    finish_writer(s);
+    return err;
 }
 
 /* The recording is over but the program is not (--duration): it goes on, and zond waits to end as it does. */
@@ -211,13 +208,12 @@ static void record_running(struct session *s, int fd, pid_t pid)
 {
     s->result.end.code = -1;
     if (begin_output(s, fd, 0) == 0) {
-        struct sampler_options options = sampler_options_of(s->o, true);
-        int err = sampler_run(pid, &s->signals, s->writer, &options, &s->result);
-        close_writer(s);
+        int err = run_sampler(s, pid, true);
         if (err)
             fail(0, "sampling ended early: %s", strerror(-err));
     }
     wait_for_child(s, pid);
+    close_writer(s);
     explain_no_python(s, pid);
 }
 
@@ -226,14 +222,14 @@ static int record_child(struct session *s, struct child *child)
     int fd = -1;
     char name[128];
     name_after(s->o, name, sizeof(name));
-    int status = open_output(s, name, child->pid, &fd);
+    int status = open_place(s, name, child->pid, &fd);
     if (status) {
         child_cancel(child);
         return status;
     }
     int err = child_go(child);
     if (err) {
-        drop_output(s, fd);
+        place_drop(s->place, fd);
         return cannot_start((const char *)s->command.data, err);
     }
     proc_raise_descriptors();
@@ -247,10 +243,20 @@ static void session_release(struct session *s)
     buf_release(&s->command);
 }
 
-int record_command(const struct options *o, char *path, size_t size, struct child_end *end)
+/* Where the command's standard output goes: see the top of this file. */
+static int output_of_child(const struct options *o)
 {
-    struct session s = {.o = o, .path = path, .path_size = size, .signals = {.fd = -1}};
+    bool ours = o->verb->bit != VERB_RUN || o->json || place_is_stdout(o);
+    return ours ? STDERR_FILENO : STDOUT_FILENO;
+}
+
+int record_command(const struct options *o, struct place *place, struct child_end *end)
+{
+    struct session s = {.o = o, .place = place, .signals = {.fd = -1}};
     struct child child = {.pid = -1};
+    int status = place_check(o, o->verb->bit != VERB_RUN);
+    if (status)
+        return status;
     char **argv = make_argv(o);
     if (!argv)
         return fail(EXIT_ZOND, "out of memory");
@@ -259,8 +265,8 @@ int record_command(const struct options *o, char *path, size_t size, struct chil
         buf_put(&s.command, *word, strlen(*word) + 1);
     int err = signals_init(&s.signals, true);
     if (!err)
-        err = child_prepare(&child, argv, &s.signals);
-    int status = err ? fail(EXIT_ZOND, "cannot start: %s", strerror(-err)) : record_child(&s, &child);
+        err = child_prepare(&child, argv, &s.signals, output_of_child(o));
+    status = err ? fail(EXIT_ZOND, "cannot start: %s", strerror(-err)) : record_child(&s, &child);
     *end = s.result.end;
     session_release(&s);
     free(argv);
@@ -270,7 +276,9 @@ int record_command(const struct options *o, char *path, size_t size, struct chil
 int cli_record(const struct options *o, char *path, size_t size, int *status)
 {
     struct child_end end = {.code = -1};
-    int failed = record_command(o, path, size, &end);
+    struct place place = {0};
+    int failed = record_command(o, &place, &end);
+    snprintf(path, size, "%s", place.path);
     *status = failed ? failed : end.signal ? 128 + end.signal : end.code;
     return failed;
 }
@@ -317,30 +325,30 @@ static int record_attached(struct session *s, pid_t pid)
     for (char *c = name; *c; c++)
         *c = *c == '/' ? '-' : *c;
     proc_command(pid, &s->command);
-    int status = open_output(s, name, pid, &fd);
+    int status = open_place(s, name, pid, &fd);
     if (!status)
         status = begin_output(s, fd, pid);
     if (status)
         return status;
     proc_raise_descriptors();
-    struct sampler_options options = sampler_options_of(s->o, false);
-    options.give_up_ns = WAIT_FOR_PYTHON_NS;
-    int err = sampler_run(pid, &s->signals, s->writer, &options, &s->result);
+    int err = run_sampler(s, pid, false);
     close_writer(s);
     if (err)
         return fail(EXIT_ZOND, "cannot look at process %d: %s", (int)pid, strerror(-err));
-    if (!s->result.pythons && s->made)
-        unlink(s->path);
+    if (!s->result.pythons && s->place->made)
+        unlink(s->place->path);
     if (!s->result.pythons)
         return fail(EXIT_ZOND, "process %d (%s) runs no Python, and started none while zond waited", (int)pid,
                     name);
     return 0;
 }
 
-int record_process(const struct options *o, pid_t pid, char *path, size_t size)
+int record_process(const struct options *o, pid_t pid, struct place *place)
 {
-    struct session s = {.o = o, .path = path, .path_size = size, .signals = {.fd = -1}};
-    int status = check_process(pid);
+    struct session s = {.o = o, .place = place, .signals = {.fd = -1}};
+    int status = place_check(o, false);
+    if (!status)
+        status = check_process(pid);
     if (status)
         return status;
     buf_init(&s.command, 1u << 20);
@@ -348,12 +356,6 @@ int record_process(const struct options *o, pid_t pid, char *path, size_t size)
     status = err ? fail(EXIT_ZOND, "cannot start: %s", strerror(-err)) : record_attached(&s, pid);
     session_release(&s);
     return status;
-}
-
-bool record_is_file(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 void record_say_where(const char *path)

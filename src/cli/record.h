@@ -4,22 +4,21 @@
 #define ZOND_CLI_RECORD_H
 
 #include "cli/options.h"
+#include "cli/place.h"
 #include "os/child.h"
 
-/* Records the command that the words of o stand for. Returns 0 when it ran: *path is where the recording is
+/* Records the command that the words of o stand for. Returns 0 when it ran: *place is where the recording is
  * and *end how the command ended. Otherwise the exit status, after a sentence on stderr. */
-int record_command(const struct options *o, char *path, size_t size, struct child_end *end);
+int record_command(const struct options *o, struct place *place, struct child_end *end);
 
-/* The same for views: *status is what to exit with, 128 + N for a command that died by signal N. */
+/* The same for views, into one file: *status is what to exit with, 128 + N for a command that died by signal
+ * N. */
 int cli_record(const struct options *o, char *path, size_t size, int *status);
 
 /* Records the running process `pid`. Returns 0 or the exit status, after a sentence. */
-int record_process(const struct options *o, pid_t pid, char *path, size_t size);
+int record_process(const struct options *o, pid_t pid, struct place *place);
 
-/* Can it be read again? What went into a pipe or a device cannot. */
-bool record_is_file(const char *path);
-
-/* The last line on stderr: where the recording is. */
+/* The last line on stderr of a view that recorded first. */
 void record_say_where(const char *path);
 
 #endif

@@ -1,5 +1,4 @@
 /* zond run: record a command, then the summary on stderr (stdout is the command's), and end as it did. */
-#include <limits.h>
 #include <stdio.h>
 
 #include "cli/record.h"
@@ -8,19 +7,19 @@
 
 int verb_run(const struct options *o)
 {
-    char path[PATH_MAX];
+    struct place place;
     struct child_end end;
     if (!o->word_count)
         return usage_error(o->verb, "it needs a command, a script, -m MODULE or -c CODE");
-    int status = record_command(o, path, sizeof(path), &end);
+    int status = record_command(o, &place, &end);
     if (status)
         return status;
-    bool readable = record_is_file(path);
+    bool readable = place_is_readable(&place);
     if (readable && o->json)
-        view_file(o, path, stdout, report_summary);
+        view_file(o, place.path, stdout, report_summary);
     else if (readable && !o->quiet)
-        view_file(o, path, stderr, report_summary);
-    record_say_where(path);
+        view_file(o, place.path, stderr, report_summary);
+    place_say(&place);
     fflush(NULL);
     child_exit_as(&end);
 }

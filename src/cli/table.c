@@ -1,10 +1,11 @@
-/* The two tables from which everything about the command line is made: options.h says what the members
- * mean. An option that reads differently with some verbs has a row for each reading.
+/* The tables from which everything about the command line is made: options.h says what the members mean. An
+ * option that reads differently with some verbs has a row for each reading.
  */
 #include "analysis/profile.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
 
+#define VERBS_STREAM (VERB_RUN | VERB_ATTACH)
 #define VERBS_TEXT (VERB_REPORT | VERB_CALLS | VERB_LINES)
 #define VERBS_VIEW (VERBS_TEXT | VERB_EXPORT)
 #define VERBS_LAUNCH (VERB_RUN | VERBS_VIEW)
@@ -35,17 +36,27 @@ static const char *const format_words[] = {"collapsed", "speedscope", "pprof", "
 #define AT(member) offsetof(struct options, member)
 
 const struct option_def option_table[] = {
-    {"output", 'o', OPTION_STRING, "FILE", "write the recording here (default: NAME-PID.zond)", NULL,
-     AT(output), 0, VERBS_RECORD & ~VERB_EXPORT, true},
-    {"output", 'o', OPTION_STRING, "FILE", "write here (default: standard output)", NULL, AT(output), 0,
+    {"output", 'o', OPTION_FILE, "FILE",
+     "write the recording here (default: NAME-PID.zond); -: to standard output, and what the program prints "
+     "there to standard error",
+     NULL, AT(output), 0, VERBS_STREAM, true},
+    {"output", 'o', OPTION_FILE, "FILE", "write the recording here (default: NAME-PID.zond)", NULL,
+     AT(output), 0, VERBS_TEXT, true},
+    {"output", 'o', OPTION_FILE, "FILE", "write here (default: standard output)", NULL, AT(output), 0,
      VERB_EXPORT, false},
-    {"output", 'o', OPTION_STRING, "FILE", "write the merged recording here", NULL, AT(output), 0, VERB_MERGE,
+    {"output", 'o', OPTION_FILE, "FILE", "write the merged recording here", NULL, AT(output), 0, VERB_MERGE,
      false},
+    {"rotate", 0, OPTION_ROTATE, "TIME|SIZE",
+     "begin another recording each 10m, 100MB or the like: NAME.TIME.zond, each complete by itself, TIME in "
+     "UTC; give it twice for both",
+     NULL, AT(rotate), 0, VERBS_STREAM, true},
+    {"rotate-keep", 0, OPTION_INT, "N", "remove the oldest pieces beyond so many, also of earlier runs", NULL,
+     AT(rotate_keep), 0, VERBS_STREAM, true},
     {"rate", 'r', OPTION_RATE, "HZ", "look so often in a second (default: 1000); max: without a pause", NULL,
      AT(rate_hz), 0, VERBS_RECORD, true},
     {"duration", 'd', OPTION_SECONDS, "SECONDS", "record for so long, then let the program go on", NULL,
      AT(duration_s), 0, VERBS_RECORD, true},
-    {"python", 0, OPTION_STRING, "EXE", "run scripts, -m and -c with it (default: python3 of PATH)", NULL,
+    {"python", 0, OPTION_PROGRAM, "EXE", "run scripts, -m and -c with it (default: python3 of PATH)", NULL,
      AT(python), 0, VERBS_LAUNCH, true},
     {NULL, 'm', OPTION_LAUNCH, "MODULE", "run a Python module; the rest are its arguments", NULL, 0,
      LAUNCH_MODULE, VERBS_LAUNCH, false},
@@ -85,43 +96,53 @@ const size_t option_count = ARRAY_LEN(option_table);
 
 #define VIEW_USAGE "[options] FILE.zond | [--] COMMAND... | -m MODULE... | -c CODE..."
 
+#define VIEW_TEXT                                                                                            \
+    "FILE may still be growing; - is standard input. Given a command instead, records it first: what it\n"   \
+    "prints on standard output goes to standard error.\n"
+
 const struct verb verb_table[] = {
     {"run", VERB_RUN, "[options] [--] COMMAND... | SCRIPT.py... | -m MODULE... | -c CODE...",
      "record a program, then print the summary",
      "Runs the command and samples every Python in its process tree from outside: nothing is loaded into\n"
      "it and nothing is stopped. A word that ends in .py, -m and -c run under --python; anything else runs\n"
-     "as it is. Exits as the command did, by the same signal if it died by one.\n",
+     "as it is. Exits as the command did, by the same signal if it died by one.\n"
+     "Standard output is the command's, and the summary goes to standard error. With -o - or --json it is\n"
+     "zond's, and what the command prints there goes to standard error.\n",
      "zond run app.py --fast           a script and its arguments\n"
      "zond run -m pytest tests         a module, as python -m does\n"
-     "zond run -r max -- make check    a command that starts Pythons, as fast as zond can look\n",
-     verb_run},
+     "zond run -r max -- make check    a command that starts Pythons, as fast as zond can look\n"
+     "zond run -o - app.py | ssh HOST 'cat > app.zond'\n"
+     "zond run --rotate 10m --rotate-keep 144 -o app.zond app.py    the last day, in pieces\n",
+     verb_run, TAKES_COMMAND},
     {"attach", VERB_ATTACH, "[options] PID", "record a process that runs already, then print the summary",
      "Samples the process and its children until it ends, or for --duration, or until Ctrl-C. The process\n"
      "is not stopped and goes on when zond ends, however zond ends.\n",
      "zond attach 4242                 until it ends, or Ctrl-C\n"
-     "zond attach -d 10 -o web.zond 4242\n",
-     verb_attach},
+     "zond attach -d 10 -o web.zond 4242\n"
+     "zond attach -d 10 -o - 4242 | zond calls -\n"
+     "zond attach --rotate 100MB -o web.zond 4242    web.20261122T030000Z.zond and so on\n",
+     verb_attach, TAKES_PID},
     {"report", VERB_REPORT, VIEW_USAGE, "the summary of a recording",
      "Command, wall and CPU time, what the threads did with their time, the functions and lines that took\n"
-     "most of it, what was missed, and what the profiler itself cost. Given a command instead of a\n"
-     "recording, records it first.\n",
+     "most of it, what was missed, and what the profiler itself cost.\n" VIEW_TEXT,
      "zond report app-4242.zond\n"
      "zond report --metric cpu app-4242.zond    sorted by CPU time\n"
      "zond report --json app-4242.zond | jq '.functions[:5]'\n"
+     "ssh HOST cat app.zond | zond report -\n"
      "zond report app.py                        record, then report\n",
-     verb_report},
+     verb_report, TAKES_RECORDING | TAKES_COMMAND},
     {"calls", VERB_CALLS, VIEW_USAGE, "own and total time of functions, their callers and callees",
      "Sampled: times come from looks at the stack, so there is no number of calls. Under the table, each\n"
-     "of the first functions has a block: whom its time came from, and what it went to.\n",
+     "of the first functions has a block: whom its time came from, and what it went to.\n" VIEW_TEXT,
      "zond calls app-4242.zond\n"
      "zond calls -n 50 --metric cpu app-4242.zond\n",
-     verb_calls},
+     verb_calls, TAKES_RECORDING | TAKES_COMMAND},
     {"lines", VERB_LINES, VIEW_USAGE, "time of each line, in the source of the hottest files",
      "Sampled: times come from looks at the stack, so there is no number of hits. Own is time in the line\n"
-     "itself, total includes what it calls.\n",
+     "itself, total includes what it calls.\n" VIEW_TEXT,
      "zond lines app-4242.zond\n"
      "zond lines -n 100 app-4242.zond           the hundred hottest lines\n",
-     verb_lines},
+     verb_lines, TAKES_RECORDING | TAKES_COMMAND},
     {"export", VERB_EXPORT, "--format FORMAT [options] FILE.zond | [--] COMMAND...",
      "write a recording in the format of another tool",
      "collapsed   a stack and its microseconds a line: flamegraph.pl, inferno, speedscope\n"
@@ -135,13 +156,13 @@ const struct verb verb_table[] = {
      "arrow       a row a sample, one table: pyarrow, polars, DuckDB\n"
      "\n"
      "Each holds one metric, and its weights add up to that of the report. The line of a frame is the\n"
-     "first of its function; with --lines, the one that ran.\n",
+     "first of its function; with --lines, the one that ran.\n" VIEW_TEXT,
      "zond export -f collapsed app-4242.zond | flamegraph.pl > app.svg\n"
      "zond export -f speedscope -o app.speedscope.json app-4242.zond\n"
      "zond export -f pprof --metric cpu -o app.pb.gz app-4242.zond && go tool pprof -http=: app.pb.gz\n"
      "zond export -f pstats -o app.pstats app-4242.zond && snakeviz app.pstats\n"
      "zond export -f arrow --lines -o app.arrow -- python3 app.py    record, then export\n",
-     verb_export},
+     verb_export, TAKES_RECORDING | TAKES_COMMAND},
     {"diff", VERB_DIFF, "[options] A.zond B.zond", "what changed between two recordings",
      "Functions, lines and stacks whose time differs, the largest difference first, and what appeared and\n"
      "vanished. The two can be of different versions of the program, of Python, and of different machines:\n"
@@ -151,7 +172,7 @@ const struct verb verb_table[] = {
      "zond diff --metric cpu before.zond after.zond\n"
      "zond diff --shares short-run.zond long-run.zond    runs that did different amounts of work\n"
      "zond diff --json before.zond after.zond | jq '.functions[] | select(.self.clear)'\n",
-     verb_diff},
+     verb_diff, TAKES_RECORDING},
     {"merge", VERB_MERGE, "FILE... -o OUT", "many recordings into one: the workers of a job",
      "Each recording is kept apart by its host, rank and process. Their clocks are aligned by the wall time "
      "at\n"
@@ -161,9 +182,34 @@ const struct verb verb_table[] = {
      "zond merge worker-*.zond -o job.zond\n"
      "zond report job.zond                      the job as a whole\n"
      "zond report --rank 3 job.zond             one of its ranks\n",
-     verb_merge},
+     verb_merge, TAKES_RECORDING},
     {"doctor", VERB_DOCTOR, "", "what this machine and user allow, and how to allow more",
      "Checks what zond needs to look into other processes, and says how to get what is missing.\n",
-     "zond doctor\n", verb_doctor},
+     "zond doctor\n", verb_doctor, TAKES_NOTHING},
 };
 const size_t verb_count = ARRAY_LEN(verb_table);
+
+static const struct program_status statuses[] = {
+    {"0", "success"},
+    {"2", "wrong use"},
+    {"125", "zond itself failed"},
+    {"126", "the command cannot be executed"},
+    {"127", "there is no such command"},
+    {"other", "that of the command, where one was recorded"},
+};
+
+const struct program program = {
+    .date = "2026-11-22",
+    .summary = "tells where the time of a Python program goes",
+    .text =
+        "zond looks at a Python program from outside, stops nothing, and works with CPython 3.8 to 3.15 on\n"
+        "Linux.\n",
+    .more = "A view (report, calls, lines, export) takes a recording, or a command to record first.\n"
+            "'zond VERB --help' has the options and examples of each. 'zond --version' prints the version.\n"
+            "'zond help --format bash', zsh or fish, prints completions for a shell.\n",
+    .examples = "zond run app.py           record a script and print the summary\n"
+                "zond attach 4242          the same on a running process\n"
+                "zond lines app-4242.zond  the hottest lines of a recording\n",
+    .statuses = statuses,
+    .status_count = ARRAY_LEN(statuses),
+};

@@ -1,4 +1,8 @@
-/* view: see view.h. */
+/* view: see view.h.
+ *
+ * A recording may come by a pipe: "-" or a name that stands for one, like a shell's <(...). A view may read
+ * it several times, so it is kept in a temporary file without a name as long as zond runs.
+ */
 #include "cli/view.h"
 
 #include <errno.h>
@@ -9,9 +13,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/place.h"
 #include "cli/record.h"
 
 #define SUFFIX ".zond"
+
+#define DASH "-"
 
 static bool has_suffix(const char *path)
 {
@@ -19,11 +26,13 @@ static bool has_suffix(const char *path)
     return len > strlen(SUFFIX) && strcmp(path + len - strlen(SUFFIX), SUFFIX) == 0;
 }
 
-/* A file that starts like a recording, whatever it is called. */
+/* A file that starts like a recording, whatever it is called; or a pipe, which cannot be a command. */
 static bool is_recording(const char *path)
 {
     struct rec_reader *r = NULL;
     struct stat st;
+    if (strcmp(path, DASH) == 0 || (stat(path, &st) == 0 && S_ISFIFO(st.st_mode)))
+        return true;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return false;
@@ -59,6 +68,10 @@ const char *view_why(int error)
         return "it is not a zond recording";
     if (error == -ENODATA)
         return "it ends before its header is whole, so there is nothing in it";
+    if (error == -EAGAIN)
+        return "it is being begun, and there is nothing in it yet";
+    if (error == -ENOTTY)
+        return "it is a terminal, and takes no recording";
     if (error == -EBADMSG)
         return "it is damaged in its header, so nothing in it can be read";
     if (error == -EPROTONOSUPPORT)
@@ -66,9 +79,14 @@ const char *view_why(int error)
     return strerror(-error);
 }
 
+static const char *title(const char *path)
+{
+    return strcmp(path, DASH) == 0 ? "standard input" : path;
+}
+
 int view_cannot_read(const struct options *o, const char *path, int error)
 {
-    fprintf(stderr, "zond %s: cannot read %s: %s\n", o->verb->name, path, view_why(error));
+    fprintf(stderr, "zond %s: cannot read %s: %s\n", o->verb->name, title(path), view_why(error));
     return EXIT_ZOND;
 }
 
@@ -82,14 +100,69 @@ static void cannot_newer(const struct options *o, const char *path, int fd)
     fprintf(stderr,
             "zond %s: cannot read %s: it is of %s of the format, and this zond, %s, reads up to version %d; "
             "update zond\n",
-            o->verb->name, path, of, ZOND_VERSION, REC_FORMAT_MERGED);
+            o->verb->name, title(path), of, ZOND_VERSION, REC_FORMAT_MERGED);
+}
+
+/* All that comes from fd, in a file that is nowhere. A negative errno on failure. */
+static int keep(int fd)
+{
+    char bytes[1u << 16];
+    FILE *file = tmpfile();
+    ssize_t n = file ? 0 : -1;
+    while (file && (n = read(fd, bytes, sizeof(bytes))) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 || fwrite(bytes, 1, (size_t)n, file) != (size_t)n) {
+            n = -1;
+            break;
+        }
+    }
+    int kept = n == 0 && fflush(file) == 0 ? fcntl(fileno(file), F_DUPFD_CLOEXEC, 0) : -1;
+    int err = errno;
+    if (file)
+        fclose(file);
+    return kept < 0 ? -err : kept;
+}
+
+/* The file of a descriptor once more, from its start. */
+static int open_of(int fd)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+    fd = open(name, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+/* Opens what can be read more than once: the file, or what came by the pipe that it is. */
+static int open_again(const char *path)
+{
+    static char kept_path[PATH_MAX];
+    static int kept = -1;
+    struct stat st;
+    if (kept >= 0 && strcmp(kept_path, path) == 0)
+        return open_of(kept);
+    bool dash = strcmp(path, DASH) == 0;
+    int fd = dash ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (S_ISREG(st.st_mode) && !dash)
+        return fd;
+    int again = isatty(fd) ? -ENOTTY : S_ISREG(st.st_mode) ? open_of(fd) : keep(fd);
+    close(fd);
+    if (again < 0 || S_ISREG(st.st_mode))
+        return again;
+    kept = again;
+    snprintf(kept_path, sizeof(kept_path), "%s", path);
+    return open_of(kept);
 }
 
 struct rec_reader *view_open(const struct options *o, const char *path, int *fd)
 {
     struct rec_reader *r = NULL;
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
-    int rc = *fd < 0 ? -errno : rec_reader_new(*fd, &r);
+    *fd = open_again(path);
+    int rc = *fd < 0 ? *fd : rec_reader_new(*fd, &r);
+    if (rc == -ENODATA && place_is_growing(*fd))
+        rc = -EAGAIN;
     if (rc == 0)
         return r;
     if (rc == -EPROTONOSUPPORT)
@@ -118,7 +191,7 @@ static struct report_style style_of(const struct options *o, const char *path, c
     style.metric = (enum metric)o->metric;
     style.tasks = o->async;
     style.limit = (size_t)o->limit;
-    style.path = path;
+    style.path = strcmp(path, DASH) == 0 ? NULL : path;
     style.here = here;
     return style;
 }
@@ -144,8 +217,10 @@ static int show_filtered(const struct options *o, const char *path, FILE *to, vi
     struct rec_reader *r = view_open(o, path, &fd);
     if (!r)
         return EXIT_ZOND;
+    bool growing = place_is_growing(fd);
     int rc = profile_new(r, &filter, &p);
     struct report_style style = style_of(o, path, getcwd(here, sizeof(here)), to);
+    style.growing = growing;
     if (rc)
         view_cannot_read(o, path, rc);
     else if ((rc = o->json ? report_json(to, p, &style) : show(to, p, &style)))

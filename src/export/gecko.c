@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "export/formats.h"
-#include "export/json_text.h"
+#include "export/json_stream.h"
 #include "export/label.h"
 
 #define FORMAT_VERSION "60"
@@ -87,14 +87,14 @@ static int find_funcs(struct gecko *g)
 
 static void put_uint(const struct gecko *g, uint32_t v)
 {
-    json_uint(g->to, v);
+    json_put_uint(g->to, v);
 }
 
 /* 0 and MAP_NONE have no value in the columns where they are possible. */
 static void put_known(const struct gecko *g, uint32_t v)
 {
     if (v && v != MAP_NONE)
-        json_uint(g->to, v);
+        json_put_uint(g->to, v);
     else
         fputs("null", g->to);
 }
@@ -148,7 +148,7 @@ static void put_stack_prefix(const struct gecko *g, uint32_t i)
 
 static void put_one_string(const struct gecko *g, uint32_t i)
 {
-    json_text(g->to, strtab_get(&g->strings, i), strtab_len(&g->strings, i));
+    json_put_text(g->to, strtab_get(&g->strings, i), strtab_len(&g->strings, i));
 }
 
 /* "name":[put(0),put(1),...], */
@@ -235,11 +235,11 @@ static void put_meta(const struct gecko *g)
     fputs("\"meta\":{\"preprocessedProfileVersion\":" FORMAT_VERSION ",\"version\":" GECKO_VERSION
           ",\"importedFrom\":\"zond " ZOND_VERSION "\",\"product\":",
           g->to);
-    json_text(g->to, name, strlen(name));
+    json_put_text(g->to, name, strlen(name));
     fputs(",\"startTime\":", g->to);
-    json_millis(g->to, h->started_wall_ns);
+    json_put_millis(g->to, h->started_wall_ns);
     fputs(",\"interval\":", g->to);
-    json_millis(g->to, h->period_ns ? h->period_ns : NS_PER_MS);
+    json_put_millis(g->to, h->period_ns ? h->period_ns : NS_PER_MS);
     fputs(",\"processType\":0,\"stackwalk\":1,\"debug\":false,\"symbolicated\":true,"
           "\"symbolicationNotSupported\":true,\"usesOnlyOneStackType\":true,\"sourceCodeIsNotOnSearchfox\":"
           "true,"
@@ -263,9 +263,9 @@ static void put_sample_column(const struct gecko *g, uint32_t thread, const char
         if (!first)
             putc_unlocked(',', g->to);
         if (column == COLUMN_STACK)
-            json_uint(g->to, s.path - 1);
+            json_put_uint(g->to, s.path - 1);
         else
-            json_millis(g->to, column == COLUMN_TIME ? at - before : s.weight);
+            json_put_millis(g->to, column == COLUMN_TIME ? at - before : s.weight);
         before = at;
     }
     fputs("],\n", g->to);
@@ -296,14 +296,14 @@ static void put_thread_head(const struct gecko *g, uint32_t thread)
 {
     struct thread_label t = label_of_thread(&g->paths, thread);
     fputs("{\"name\":", g->to);
-    json_text(g->to, t.name, t.name_len);
+    json_put_text(g->to, t.name, t.name_len);
     fprintf(g->to, ",\"processName\":\"process %" PRIu32 "\",\"pid\":\"%" PRIu32 "\",\"tid\":%" PRIu32, t.pid,
             t.pid, t.tid);
     fprintf(g->to, ",\"isMainThread\":%s", is_first_of_process(g, thread) ? "true" : "false");
     fputs(",\"processType\":\"default\",\"processStartupTime\":0,\"processShutdownTime\":null,"
           "\"registerTime\":",
           g->to);
-    json_millis(g->to, since_start(g, g->paths.threads[thread].start_ns));
+    json_put_millis(g->to, since_start(g, g->paths.threads[thread].start_ns));
     fputs(",\"unregisterTime\":null,\"pausedRanges\":[],\n", g->to);
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "export/formats.h"
-#include "export/json_text.h"
+#include "export/json_stream.h"
 #include "export/label.h"
 
 static void put_frame(FILE *to, const struct paths *p, uint32_t spot)
@@ -17,10 +17,10 @@ static void put_frame(FILE *to, const struct paths *p, uint32_t spot)
     struct label l;
     label_of_spot(p, spot, &l);
     fputs("{\"name\":", to);
-    json_text(to, l.name, l.name_len);
+    json_put_text(to, l.name, l.name_len);
     if (l.file_len) {
         fputs(",\"file\":", to);
-        json_text(to, l.file, l.file_len);
+        json_put_text(to, l.file, l.file_len);
     }
     if (l.line)
         fprintf(to, ",\"line\":%" PRIu32, l.line);
@@ -117,7 +117,7 @@ static void put_weights(FILE *to, const struct paths *p, uint32_t thread)
     for (bool first = true; paths_next(&c, &s); first = false) {
         if (!first)
             putc_unlocked(',', to);
-        json_uint(to, s.weight);
+        json_put_uint(to, s.weight);
     }
 }
 
@@ -129,7 +129,7 @@ static void put_thread_name(FILE *to, const struct paths *p, uint32_t thread)
     buf_init(&name, 1 << 20);
     buf_put(&name, t.name, t.name_len);
     buf_printf(&name, "%s(process %" PRIu32 ", thread %" PRIu32 ")", t.name_len ? " " : "", t.pid, t.tid);
-    json_text(to, (char *)name.data, name.len);
+    json_put_text(to, (char *)name.data, name.len);
     buf_release(&name);
 }
 
@@ -175,7 +175,7 @@ int export_speedscope(FILE *to, struct rec_reader *r, const struct export_option
         fputs("{\"$schema\":\"https://www.speedscope.app/"
               "file-format-schema.json\",\"exporter\":\"zond " ZOND_VERSION "\",\"name\":",
               to);
-        json_text(to, name, strlen(name));
+        json_put_text(to, name, strlen(name));
         fputs(",\"activeProfileIndex\":0,\n\"shared\":{\"frames\":[", to);
         put_frames(to, &p);
         fputs("]},\n\"profiles\":[", to);

@@ -93,10 +93,10 @@ enum signal_event signals_take(const struct signals *s, pid_t child)
     return SIGNAL_NONE;
 }
 
-static _Noreturn void run_child(char *const argv[], const struct signals *s, int go, int report)
+static _Noreturn void run_child(char *const argv[], const struct signals *s, int out, int go, int report)
 {
     char byte;
-    if (read(go, &byte, 1) != 1)
+    if (read(go, &byte, 1) != 1 || (out != STDOUT_FILENO && dup2(out, STDOUT_FILENO) < 0))
         _exit(127);
     sigaction(SIGCHLD, &s->child_before, NULL);
     sigprocmask(SIG_SETMASK, &s->before, NULL);
@@ -107,7 +107,7 @@ static _Noreturn void run_child(char *const argv[], const struct signals *s, int
     _exit(127);
 }
 
-int child_prepare(struct child *c, char *const argv[], const struct signals *s)
+int child_prepare(struct child *c, char *const argv[], const struct signals *s, int out)
 {
     int go[2], report[2];
     if (pipe2(go, O_CLOEXEC) < 0)
@@ -121,7 +121,7 @@ int child_prepare(struct child *c, char *const argv[], const struct signals *s)
     c->pid = fork();
     if (c->pid == 0) {
         close(go[1]);
-        run_child(argv, s, go[0], report[1]);
+        run_child(argv, s, out, go[0], report[1]);
     }
     int err = c->pid < 0 ? errno : 0;
     close(go[0]);

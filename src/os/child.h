@@ -40,8 +40,9 @@ struct child {
     int go, report; /* pipes */
 };
 
-/* Forks; the child waits. argv must live until child_go or child_cancel. */
-int child_prepare(struct child *c, char *const argv[], const struct signals *s);
+/* Forks; the child waits. argv must live until child_go or child_cancel. out: a descriptor that becomes its
+ * standard output, or STDOUT_FILENO. */
+int child_prepare(struct child *c, char *const argv[], const struct signals *s, int out);
 /* Lets it exec argv (PATH is searched). 0, or the negative errno of exec: the child is gone then. After 0,
  * SIGPIPE is ignored: whoever reads our messages may go, the exit status stays the child's. */
 int child_go(struct child *c);

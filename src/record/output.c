@@ -2,6 +2,7 @@
  *
  * Each block goes out by one loop of write(), so that after a kill everything handed over before is whole in
  * the file. When a write fails in the middle of a block, a seekable file is cut back to the last whole one.
+ * A switch to another file is queued like a block, so that it never waits either.
  * All signals are blocked in the thread: none of the caller's handlers runs here, and a closed pipe gives
  * EPIPE, not SIGPIPE. Knows blocks, not what is in them.
  */
@@ -22,15 +23,17 @@
 /* Enough for zstd, whose tables are on the heap, and for a sanitizer's frames. */
 #define STACK_SIZE (256u << 10)
 
+/* A block; or, with fd >= 0, a switch to that file. */
 struct item {
     struct item *next;
     uint32_t type;
     struct payload payload;
+    int fd;
 };
 
-/* first/last/closing are guarded by lock; queued and error are also read without it. The rest belongs to the
- * thread. start: where in the file the recording begins, or -1 when it cannot seek; whole: bytes of whole
- * blocks written since. */
+/* first/last/closing are guarded by lock; queued, error, switches and whole are also read without it. The
+ * rest belongs to the thread. switches: how many are queued. start: where in the file the recording begins,
+ * or -1 when it cannot seek; whole: bytes of whole blocks written since. */
 struct output {
     pthread_t thread;
     pthread_mutex_t lock;
@@ -40,9 +43,10 @@ struct output {
     bool closing;
     atomic_size_t queued;
     atomic_int error;
+    atomic_uint switches;
     int fd;
     off_t start;
-    off_t whole;
+    atomic_size_t whole;
     struct block_packer *packer;
     struct buf block;
 };
@@ -63,17 +67,23 @@ size_t output_queued(const struct output *o)
     return atomic_load_explicit(&o->queued, memory_order_relaxed);
 }
 
+size_t output_written(const struct output *o)
+{
+    return atomic_load(&o->switches) ? 0 : atomic_load(&o->whole);
+}
+
 /* All of it, or none of it where the file can be cut. */
 static void write_whole(struct output *o, const uint8_t *bytes, size_t len)
 {
     int err = io_write(o->fd, bytes, len);
     if (!err) {
-        o->whole += (off_t)len;
+        o->whole += len;
         return;
     }
     /* A partial block at the end is legal too, so a failed cut changes nothing. */
-    if (o->start >= 0 && ftruncate(o->fd, o->start + o->whole) == 0)
-        lseek(o->fd, o->start + o->whole, SEEK_SET);
+    off_t end = o->start + (off_t)o->whole;
+    if (o->start >= 0 && ftruncate(o->fd, end) == 0)
+        lseek(o->fd, end, SEEK_SET);
     output_fail(o, err);
 }
 
@@ -104,26 +114,52 @@ static struct item *take(struct output *o)
     return item;
 }
 
-static void *run(void *arg)
-{
-    struct output *o = arg;
-    uint8_t preamble[REC_PREAMBLE_SIZE];
-    preamble_put(preamble, REC_FORMAT_VERSION);
-    write_whole(o, preamble, sizeof(preamble));
-    for (struct item *item; (item = take(o));) {
-        write_item(o, item);
-        atomic_fetch_sub(&o->queued, item->payload.raw.len);
-        buf_release(&item->payload.raw);
-        free(item);
-    }
-    return NULL;
-}
-
 /* A file opened for appending writes elsewhere than its offset says: it must never be cut. */
 static off_t start_of(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
     return flags < 0 || (flags & O_APPEND) ? -1 : lseek(fd, 0, SEEK_CUR);
+}
+
+static void begin_file(struct output *o)
+{
+    uint8_t preamble[REC_PREAMBLE_SIZE];
+    o->start = start_of(o->fd);
+    o->whole = 0;
+    preamble_put(preamble, REC_FORMAT_VERSION);
+    if (!output_error(o))
+        write_whole(o, preamble, sizeof(preamble));
+}
+
+static void end_file(struct output *o)
+{
+    if (close(o->fd) != 0)
+        output_fail(o, -errno);
+}
+
+static void switch_file(struct output *o, int fd)
+{
+    end_file(o);
+    o->fd = fd;
+    begin_file(o);
+    atomic_fetch_sub(&o->switches, 1);
+}
+
+static void *run(void *arg)
+{
+    struct output *o = arg;
+    begin_file(o);
+    for (struct item *item; (item = take(o));) {
+        if (item->fd >= 0)
+            switch_file(o, item->fd);
+        else
+            write_item(o, item);
+        atomic_fetch_sub(&o->queued, item->payload.raw.len);
+        buf_release(&item->payload.raw);
+        free(item);
+    }
+    end_file(o);
+    return NULL;
 }
 
 static int start_thread(struct output *o)
@@ -157,7 +193,6 @@ int output_new(int fd, struct output **out)
         return -ENOMEM;
     }
     o->fd = fd;
-    o->start = start_of(fd);
     o->last = &o->first;
     pthread_mutex_init(&o->lock, NULL);
     pthread_cond_init(&o->changed, NULL);
@@ -173,18 +208,30 @@ int output_new(int fd, struct output **out)
     return 0;
 }
 
-int output_free(struct output *o)
+void output_finish(struct output *o)
 {
     pthread_mutex_lock(&o->lock);
     o->closing = true;
     pthread_cond_signal(&o->changed);
     pthread_mutex_unlock(&o->lock);
+}
+
+int output_free(struct output *o)
+{
+    output_finish(o);
     pthread_join(o->thread, NULL);
-    if (close(o->fd) != 0)
-        output_fail(o, -errno);
     int err = output_error(o);
     destroy(o);
     return err;
+}
+
+static void enqueue(struct output *o, struct item *item)
+{
+    pthread_mutex_lock(&o->lock);
+    *o->last = item;
+    o->last = &item->next;
+    pthread_cond_signal(&o->changed);
+    pthread_mutex_unlock(&o->lock);
 }
 
 int output_push(struct output *o, uint32_t type, const struct payload *payload)
@@ -194,12 +241,21 @@ int output_push(struct output *o, uint32_t type, const struct payload *payload)
         free(payload->raw.data);
         return -ENOMEM;
     }
-    *item = (struct item){.type = type, .payload = *payload};
+    *item = (struct item){.type = type, .payload = *payload, .fd = -1};
     atomic_fetch_add(&o->queued, payload->raw.len);
-    pthread_mutex_lock(&o->lock);
-    *o->last = item;
-    o->last = &item->next;
-    pthread_cond_signal(&o->changed);
-    pthread_mutex_unlock(&o->lock);
+    enqueue(o, item);
+    return 0;
+}
+
+int output_switch(struct output *o, int fd)
+{
+    struct item *item = malloc(sizeof(*item));
+    if (!item) {
+        close(fd);
+        return -ENOMEM;
+    }
+    *item = (struct item){.fd = fd};
+    atomic_fetch_add(&o->switches, 1);
+    enqueue(o, item);
     return 0;
 }

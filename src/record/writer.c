@@ -4,6 +4,10 @@
  * sample to each column. Closing the chunk joins the sections and hands them to the output's thread. Only
  * samples are dropped when the output is too slow: everything else is small, bounded by the tables' limits,
  * and needed to understand what follows.
+ *
+ * A recording may go on in another file. Ids that were given hold there, too: strings, codes and frames are
+ * repeated as they are. Processes and threads may be many and long gone, so each file numbers those that it
+ * needs anew: `wire` is the number in the present one.
  */
 #include "record/writer.h"
 
@@ -44,8 +48,20 @@ struct lane {
     uint32_t epoch;
 };
 
+#define NOT_SENT UINT32_MAX
+
 struct thread_state {
+    struct rec_thread info;
+    uint32_t wire; /* or NOT_SENT */
     struct lane lanes[REC_LANES];
+};
+
+/* carried: began in an earlier file, so that its CPU time is not this one's alone. */
+struct process_state {
+    struct rec_process info;
+    uint32_t wire; /* or NOT_SENT */
+    bool ended;
+    bool carried;
 };
 
 struct rec_writer {
@@ -59,8 +75,12 @@ struct rec_writer {
     struct thread_state *threads;
     size_t thread_cap;
     uint32_t thread_count;
+    struct process_state *processes;
+    size_t process_cap;
     uint32_t process_count;
-    uint32_t last_thread; /* of the last sample in the open chunk */
+    uint32_t threads_sent, processes_sent; /* in the present file */
+    struct rec_stats stats, stats_before;  /* the last; the last of the file before */
+    uint32_t last_thread;                  /* wire number, of the last sample in the open chunk */
     uint32_t epoch;
     uint32_t unchecked; /* appends since the size of the chunk was looked at */
     uint64_t dropped;   /* looks lost to a slow output, not yet reported */
@@ -138,6 +158,7 @@ static void appended(struct rec_writer *w)
 
 static void push_header(struct rec_writer *w, const struct rec_header *h)
 {
+    w->started_ns = h->started_ns;
     struct payload payload = {0};
     buf_init(&payload.raw, REC_MAX_RAW);
     rec_header_put(&payload.raw, h);
@@ -170,6 +191,7 @@ static void destroy(struct rec_writer *w)
     intern_release(&w->frames);
     stacks_release(&w->stacks);
     free(w->threads);
+    free(w->processes);
     free(w);
 }
 
@@ -180,7 +202,6 @@ int rec_writer_new(int fd, const struct rec_header *header, struct rec_writer **
         close(fd);
         return -ENOMEM;
     }
-    w->started_ns = header->started_ns;
     w->period = header->period_ns / REC_TIME_UNIT_NS;
     w->epoch = 1;
     int err = output_new(fd, &w->output);
@@ -208,13 +229,19 @@ static void push_end(struct rec_writer *w, const struct rec_end *end)
     push(w, REC_BLOCK_END, &payload);
 }
 
+void rec_writer_finish(struct rec_writer *w, const struct rec_end *end)
+{
+    rec_flush(w);
+    if (end)
+        push_end(w, end);
+    output_finish(w->output);
+}
+
 int rec_writer_free(struct rec_writer *w, const struct rec_end *end)
 {
     if (!w)
         return 0;
-    rec_flush(w);
-    if (end)
-        push_end(w, end);
+    rec_writer_finish(w, end);
     int err = output_free(w->output);
     destroy(w);
     return err;
@@ -225,7 +252,39 @@ int rec_writer_error(const struct rec_writer *w)
     return output_error(w->output);
 }
 
+size_t rec_writer_written(const struct rec_writer *w)
+{
+    return output_written(w->output);
+}
+
 /* Tables ---------------------------------------------------------------------------------------------- */
+
+static void send_string(struct rec_writer *w, uint32_t id)
+{
+    block_put_bytes(&w->chunk.sections[REC_SEC_STRINGS], strtab_get(&w->strings, id), strtab_len(&w->strings, id));
+    appended(w);
+}
+
+static void send_code(struct rec_writer *w, const struct rec_code *code)
+{
+    struct buf *to = &w->chunk.sections[REC_SEC_CODES];
+    buf_put_varint(to, code->name);
+    buf_put_varint(to, code->file);
+    buf_put_varint(to, code->first_line);
+    buf_put_u8(to, code->kind);
+    appended(w);
+}
+
+static void send_frame(struct rec_writer *w, const struct rec_frame *frame)
+{
+    struct buf *to = &w->chunk.sections[REC_SEC_FRAMES];
+    buf_put_varint(to, frame->code);
+    buf_put_varint(to, frame->line);
+    buf_put_varint(to, frame->end_line);
+    buf_put_varint(to, frame->column);
+    buf_put_varint(to, frame->end_column);
+    appended(w);
+}
 
 uint32_t rec_string(struct rec_writer *w, const void *bytes, size_t len)
 {
@@ -238,10 +297,8 @@ uint32_t rec_string(struct rec_writer *w, const void *bytes, size_t len)
         w->overflow++;
         return 0;
     }
-    if (t->count != before) {
-        block_put_bytes(&w->chunk.sections[REC_SEC_STRINGS], strtab_get(t, id), strtab_len(t, id));
-        appended(w);
-    }
+    if (t->count != before)
+        send_string(w, id);
     return id;
 }
 
@@ -259,14 +316,8 @@ uint32_t rec_code(struct rec_writer *w, const struct rec_code *code)
         w->overflow++;
         return 0;
     }
-    if (added) {
-        struct buf *to = &w->chunk.sections[REC_SEC_CODES];
-        buf_put_varint(to, key.name);
-        buf_put_varint(to, key.file);
-        buf_put_varint(to, key.first_line);
-        buf_put_u8(to, key.kind);
-        appended(w);
-    }
+    if (added)
+        send_code(w, &key);
     return id;
 }
 
@@ -278,15 +329,8 @@ uint32_t rec_frame(struct rec_writer *w, const struct rec_frame *frame)
         w->overflow++;
         return 0;
     }
-    if (added) {
-        struct buf *to = &w->chunk.sections[REC_SEC_FRAMES];
-        buf_put_varint(to, frame->code);
-        buf_put_varint(to, frame->line);
-        buf_put_varint(to, frame->end_line);
-        buf_put_varint(to, frame->column);
-        buf_put_varint(to, frame->end_column);
-        appended(w);
-    }
+    if (added)
+        send_frame(w, frame);
     return id;
 }
 
@@ -310,50 +354,83 @@ bool rec_wants_flush(const struct rec_writer *w)
     return w->stacks.count >= NODES_WANT_FLUSH;
 }
 
+/* Makes room for one item more. */
+static int grow(void **items, size_t *cap, uint32_t count, size_t size)
+{
+    if (count < *cap)
+        return 0;
+    size_t more = *cap ? 2 * *cap : 64;
+    void *grown = realloc(*items, more * size);
+    if (!grown)
+        return -ENOMEM;
+    *items = grown;
+    *cap = more;
+    return 0;
+}
+
+/* The process's number in the file, which gets it now unless it has it. */
+static uint32_t send_process(struct rec_writer *w, uint32_t index)
+{
+    struct process_state *p = &w->processes[index];
+    if (p->wire != NOT_SENT)
+        return p->wire;
+    struct buf *to = &w->chunk.sections[REC_SEC_PROCESSES];
+    buf_put_varint(to, p->info.pid);
+    buf_put_varint(to, p->info.ppid);
+    put_time(w, to, p->info.start_ns);
+    buf_put_varint(to, p->info.python);
+    buf_put_varint(to, p->info.command);
+    p->wire = w->processes_sent++;
+    appended(w);
+    return p->wire;
+}
+
+static uint32_t send_thread(struct rec_writer *w, uint32_t index)
+{
+    struct thread_state *t = &w->threads[index];
+    if (t->wire != NOT_SENT)
+        return t->wire;
+    uint32_t process = send_process(w, t->info.process);
+    uint64_t start_ns = max_u64(t->info.start_ns, w->started_ns);
+    struct buf *to = &w->chunk.sections[REC_SEC_THREADS];
+    buf_put_varint(to, process);
+    buf_put_varint(to, t->info.tid);
+    put_time(w, to, start_ns);
+    buf_put_varint(to, t->info.name);
+    for (size_t i = 0; i < REC_LANES; i++)
+        t->lanes[i].end = units_of(w, start_ns);
+    t->wire = w->threads_sent++;
+    appended(w);
+    return t->wire;
+}
+
 uint32_t rec_process(struct rec_writer *w, const struct rec_process *process)
 {
-    if (w->process_count == REC_MAX_PROCESSES) {
+    void *items = w->processes;
+    bool full = w->process_count == REC_MAX_PROCESSES ||
+                grow(&items, &w->process_cap, w->process_count, sizeof(struct process_state)) != 0;
+    w->processes = items;
+    if (full) {
         w->overflow++;
         return UINT32_MAX;
     }
-    struct buf *to = &w->chunk.sections[REC_SEC_PROCESSES];
-    buf_put_varint(to, process->pid);
-    buf_put_varint(to, process->ppid);
-    put_time(w, to, process->start_ns);
-    buf_put_varint(to, process->python);
-    buf_put_varint(to, process->command);
-    appended(w);
+    w->processes[w->process_count] = (struct process_state){.info = *process, .wire = NOT_SENT};
+    send_process(w, w->process_count);
     return w->process_count++;
-}
-
-static int grow_threads(struct rec_writer *w)
-{
-    size_t cap = w->thread_cap ? 2 * w->thread_cap : 64;
-    struct thread_state *threads = realloc(w->threads, cap * sizeof(*threads));
-    if (!threads)
-        return -ENOMEM;
-    w->threads = threads;
-    w->thread_cap = cap;
-    return 0;
 }
 
 uint32_t rec_thread(struct rec_writer *w, const struct rec_thread *thread)
 {
-    if (thread->process >= w->process_count || w->thread_count == REC_MAX_THREADS ||
-        (w->thread_count == w->thread_cap && grow_threads(w) != 0)) {
+    void *items = w->threads;
+    bool full = thread->process >= w->process_count || w->thread_count == REC_MAX_THREADS ||
+                grow(&items, &w->thread_cap, w->thread_count, sizeof(struct thread_state)) != 0;
+    w->threads = items;
+    if (full) {
         w->overflow++;
         return UINT32_MAX;
     }
-    struct buf *to = &w->chunk.sections[REC_SEC_THREADS];
-    buf_put_varint(to, thread->process);
-    buf_put_varint(to, thread->tid);
-    put_time(w, to, thread->start_ns);
-    buf_put_varint(to, thread->name);
-    appended(w);
-    struct thread_state *state = &w->threads[w->thread_count];
-    memset(state, 0, sizeof(*state));
-    for (size_t i = 0; i < REC_LANES; i++)
-        state->lanes[i].end = units_of(w, thread->start_ns);
+    w->threads[w->thread_count] = (struct thread_state){.info = *thread, .wire = NOT_SENT};
+    send_thread(w, w->thread_count);
     return w->thread_count++;
 }
 
@@ -361,7 +438,9 @@ void rec_thread_name(struct rec_writer *w, uint32_t thread, uint32_t name)
 {
     if (thread >= w->thread_count)
         return;
-    buf_put_varint(&w->chunk.sections[REC_SEC_THREAD_NAMES], thread);
+    uint32_t wire = send_thread(w, thread);
+    w->threads[thread].info.name = name;
+    buf_put_varint(&w->chunk.sections[REC_SEC_THREAD_NAMES], wire);
     buf_put_varint(&w->chunk.sections[REC_SEC_THREAD_NAMES], name);
     appended(w);
 }
@@ -370,7 +449,9 @@ void rec_process_python(struct rec_writer *w, uint32_t process, uint32_t python)
 {
     if (process >= w->process_count)
         return;
-    buf_put_varint(&w->chunk.sections[REC_SEC_PYTHONS], process);
+    uint32_t wire = send_process(w, process);
+    w->processes[process].info.python = python;
+    buf_put_varint(&w->chunk.sections[REC_SEC_PYTHONS], wire);
     buf_put_varint(&w->chunk.sections[REC_SEC_PYTHONS], python);
     appended(w);
 }
@@ -381,12 +462,15 @@ void rec_exit(struct rec_writer *w, const struct rec_exit *exit)
 {
     if (exit->process >= w->process_count)
         return;
+    struct process_state *p = &w->processes[exit->process];
+    uint32_t wire = send_process(w, exit->process);
     struct buf *to = &w->chunk.sections[REC_SEC_EXITS];
-    buf_put_varint(to, exit->process);
+    buf_put_varint(to, wire);
     put_time(w, to, exit->end_ns);
     buf_put_svarint(to, exit->code);
     buf_put_svarint(to, exit->signal);
-    buf_put_varint(to, exit->cpu_ns);
+    buf_put_varint(to, p->carried ? 0 : exit->cpu_ns);
+    p->ended = true;
     appended(w);
 }
 
@@ -399,13 +483,15 @@ void rec_loss(struct rec_writer *w, const struct rec_loss *loss)
 void rec_stats(struct rec_writer *w, const struct rec_stats *stats)
 {
     struct buf *to = &w->chunk.sections[REC_SEC_STATS];
+    const struct rec_stats *before = &w->stats_before;
     put_time(w, to, stats->time_ns);
-    buf_put_varint(to, stats->ticks);
-    buf_put_varint(to, stats->samples);
-    buf_put_varint(to, stats->cpu_ns);
-    buf_put_varint(to, stats->reads);
-    buf_put_varint(to, stats->read_bytes);
-    buf_put_varint(to, stats->stops);
+    buf_put_varint(to, stats->ticks - before->ticks);
+    buf_put_varint(to, stats->samples - before->samples);
+    buf_put_varint(to, stats->cpu_ns - before->cpu_ns);
+    buf_put_varint(to, stats->reads - before->reads);
+    buf_put_varint(to, stats->read_bytes - before->read_bytes);
+    buf_put_varint(to, stats->stops - before->stops);
+    w->stats = *stats;
     appended(w);
 }
 
@@ -450,14 +536,15 @@ static void put_stack(struct rec_writer *w, struct lane *lane, uint32_t node)
 
 static void put_sample(struct rec_writer *w, const struct rec_sample *s)
 {
+    uint32_t thread = send_thread(w, s->thread);
     struct lane *lane = &w->threads[s->thread].lanes[rec_lane_of(s->state)];
-    buf_put_svarint(&w->chunk.sections[REC_COL_THREAD], (int64_t)s->thread - w->last_thread);
+    buf_put_svarint(&w->chunk.sections[REC_COL_THREAD], (int64_t)thread - w->last_thread);
     put_times(w, lane, s);
     put_stack(w, lane, s->stack);
     buf_put_u8(&w->chunk.sections[REC_COL_STATE], s->state);
     buf_put_varint(&w->chunk.sections[REC_COL_SYSCALL], s->syscall == REC_NO_SYSCALL ? 0 : s->syscall + 1u);
     buf_put_varint(&w->chunk.sections[REC_COL_COUNT], s->count);
-    w->last_thread = s->thread;
+    w->last_thread = thread;
 }
 
 void rec_sample(struct rec_writer *w, const struct rec_sample *s)
@@ -474,12 +561,57 @@ void rec_sample(struct rec_writer *w, const struct rec_sample *s)
     appended(w);
 }
 
+static void forget_nodes(struct rec_writer *w)
+{
+    w->epoch++;
+    stacks_clear(&w->stacks);
+}
+
 void rec_flush(struct rec_writer *w)
 {
     close_chunk(w);
     if (!rec_wants_flush(w))
         return;
-    w->epoch++;
-    stacks_clear(&w->stacks);
+    forget_nodes(w);
     buf_put_u8(&w->chunk.sections[REC_SEC_EPOCH], 1);
+}
+
+/* Another file --------------------------------------------------------------------------------------------
+ */
+
+static void repeat_tables(struct rec_writer *w)
+{
+    for (uint32_t i = 1; i < w->strings.count; i++)
+        send_string(w, i);
+    const struct rec_code *codes = (const struct rec_code *)w->codes.items.data;
+    for (uint32_t i = 0; i < w->codes.count; i++)
+        send_code(w, &codes[i]);
+    const struct rec_frame *frames = (const struct rec_frame *)w->frames.items.data;
+    for (uint32_t i = 0; i < w->frames.count; i++)
+        send_frame(w, &frames[i]);
+    w->threads_sent = w->processes_sent = 0;
+    for (uint32_t i = 0; i < w->thread_count; i++)
+        w->threads[i].wire = NOT_SENT;
+    for (uint32_t i = 0; i < w->process_count; i++) {
+        w->processes[i].wire = NOT_SENT;
+        w->processes[i].carried = true;
+        if (!w->processes[i].ended)
+            send_process(w, i);
+    }
+}
+
+int rec_writer_rotate(struct rec_writer *w, int fd, const struct rec_header *header)
+{
+    close_chunk(w);
+    push_end(w, &(struct rec_end){.ended_ns = header->started_ns, .code = REC_NO_CODE});
+    int err = output_switch(w->output, fd);
+    if (err) {
+        output_fail(w->output, err);
+        return err;
+    }
+    push_header(w, header);
+    w->stats_before = w->stats;
+    forget_nodes(w);
+    repeat_tables(w);
+    return 0;
 }

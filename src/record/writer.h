@@ -16,8 +16,18 @@ struct rec_writer;
 
 /* fd: open for writing, owned by the writer from here on, also on error. */
 int rec_writer_new(int fd, const struct rec_header *header, struct rec_writer **out);
-/* Flushes, writes the end block if `end` is given, waits for the output, closes. NULL is allowed for w.
- * Returns the first error of the output, if any. */
+/* Ends the recording in the file before (how the command ended is not known there) and goes on with one in
+ * fd that is complete by itself: ids stay what they are, tables are repeated, figures of rec_stats start
+ * over, processes and threads that are there come again, stack nodes are forgotten (rec_epoch). Call it
+ * between samples: no later one may begin much before header->started_ns. Never waits; takes fd, also on
+ * error, which ends the output. */
+int rec_writer_rotate(struct rec_writer *w, int fd, const struct rec_header *header);
+/* Bytes in the present file so far. */
+size_t rec_writer_written(const struct rec_writer *w);
+/* Flushes, writes the end block if `end` is given, and has the file closed, without waiting for the output.
+ * Only rec_writer_free, with no end, may follow. */
+void rec_writer_finish(struct rec_writer *w, const struct rec_end *end);
+/* The same, and waits. NULL is allowed for w. Returns the first error of the output, if any. */
 int rec_writer_free(struct rec_writer *w, const struct rec_end *end);
 /* 0, or the negative errno that stopped the output. */
 int rec_writer_error(const struct rec_writer *w);

@@ -31,7 +31,10 @@ void common_broken(struct term *t, const struct profile *p)
     if (broken == REC_WHOLE)
         return;
     units_time(time, profile_elapsed_ns(p));
-    if (broken == REC_CUT)
+    if (broken == REC_CUT && t->style.growing)
+        snprintf(text, sizeof(text),
+                 "Still being written: shown is what there is so far, up to %s after the start.", time);
+    else if (broken == REC_CUT)
         snprintf(text, sizeof(text),
                  "Incomplete: the recording ends without its end mark, as when zond is killed. Shown is what "
                  "there is, up to %s (byte %llu).",

@@ -92,7 +92,7 @@ static json_t *merged_object(const struct rec_reader *r)
                      "aligned by wall time");
 }
 
-static json_t *run_object(const struct profile *p)
+static json_t *run_object(const struct profile *p, const struct report_style *style)
 {
     const struct rec_reader *r = profile_reader(p);
     const struct rec_header *h = rec_reader_header(r);
@@ -100,10 +100,10 @@ static json_t *run_object(const struct profile *p)
     uint64_t offset;
     enum rec_break stop = rec_reader_break(r, &offset);
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:b, s:o}", "command", json_words(h->command, h->command_len),
+        "{s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:b, s:o}", "command", json_words(h->command, h->command_len),
         "started", started(h), "wall_s", seconds(profile_elapsed_ns(p)), "cpu_s", seconds(profile_cpu_ns(p)),
         "exit", exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete",
-        stop == REC_WHOLE, "damaged_at", stop == REC_CORRUPT ? json_integer((json_int_t)offset) : json_null(),
+        stop == REC_WHOLE, "growing", stop != REC_WHOLE && style->growing, "damaged_at", stop == REC_CORRUPT ? json_integer((json_int_t)offset) : json_null(),
         "attached", h->attached, "merged", merged_object(r));
 }
 
@@ -279,7 +279,7 @@ int report_json(FILE *to, struct profile *p, const struct report_style *style)
     open_value(&o, NULL, '{');
     put(&o, "zond", json_string(ZOND_VERSION));
     put(&o, "schema", json_integer(SCHEMA));
-    put(&o, "run", run_object(p));
+    put(&o, "run", run_object(p, style));
     put(&o, "sampling", sampling_object(p));
     int err = put_processes(&o, p);
     put_functions(&o, p, style);

@@ -24,6 +24,7 @@ struct report_style {
     enum metric metric; /* what is sorted by and shared out */
     bool tasks;         /* the profile holds await chains of waiting tasks, not threads */
     size_t limit;       /* rows of a table; 0: as many as suit the view */
+    bool growing;       /* the recording was still being written when it was opened: it ends for now */
     const char *path;   /* where the recording is; NULL: not said */
     const char *here;   /* the directory that paths are shown relative to; NULL: none */
 };

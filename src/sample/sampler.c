@@ -226,8 +226,11 @@ static void loop(struct sampler *s)
         if (pauses && s->now_ns < s->next_ns)
             continue;
         look_at_all(s);
-        if (s->now_ns - s->flushed_ns >= FLUSH_NS || rec_wants_flush(s->sampling.writer))
+        if (s->now_ns - s->flushed_ns >= FLUSH_NS || rec_wants_flush(s->sampling.writer)) {
             flush(s);
+            if (!s->options->flushed(s->options->ctx, s->now_ns))
+                s->result->stopped = s->over = true;
+        }
         schedule_next(s);
     }
 }

@@ -14,6 +14,9 @@ struct sampler_options {
     uint64_t duration_ns; /* 0: until the root process ends */
     uint64_t give_up_ns;  /* stop when no Python was found by then; 0: never */
     bool own_child;       /* root was started by us: wait for it, pass signals on */
+    /* Called about once a second, when the writer has everything up to now_ns. False: stop. */
+    bool (*flushed)(void *ctx, uint64_t now_ns);
+    void *ctx;
 };
 
 struct sampler_result {
@@ -23,7 +26,7 @@ struct sampler_result {
     uint64_t pythons;             /* processes with a Python that could be looked into */
     enum py_found found;          /* for the root: why there is no Python */
     char version[PY_VERSION_MAX]; /* of the root's Python, as far as it is known */
-    bool stopped;                 /* by a signal to zond or by the duration, before the root ended */
+    bool stopped;                 /* by a signal to zond, the duration or `flushed`, before the root ended */
 };
 
 /* Returns when the root process has ended, the duration is over, or someone asked zond to stop. The writer

@@ -240,11 +240,13 @@ def every_version() -> pytest.MarkDecorator:
 
 
 def tool(name: str) -> str:
-    """The path of a program that a test cannot do without."""
-
+    """The path of a program that a test cannot do without: it is skipped aloud (in CI: failed)."""
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"no `{name}` here")
+        message = f"no `{name}` here: `./dev test` installs it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
     return found
 
 

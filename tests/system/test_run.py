@@ -331,8 +331,7 @@ def test_duration_ends_the_recording_not_the_program(tmp_path: Path) -> None:
     assert 0.2 < check_readable(ran.recording)["run"]["wall_s"] < 1.4
 
 
-def test_json_comes_after_the_programs_output(tmp_path: Path) -> None:
+def test_json_has_standard_output_for_itself(tmp_path: Path) -> None:
     ran = run_code(tmp_path, "print('first', flush=True)", options=["--json"])
-    first, rest = ran.out.split(b"\n", 1)
-    assert first == b"first"
-    assert json.loads(rest)["schema"] == 1
+    assert json.loads(ran.out)["schema"] == 1
+    assert ran.target_err == "first\n"

@@ -68,7 +68,9 @@ static int on_sample(void *ctx, const struct rec_sample *got)
     struct check *c = ctx;
     assert_true(c->seen < c->s->count);
     const struct rec_sample *want = &c->s->samples[c->seen];
-    assert_int_equal(got->thread, want->thread);
+    struct rec_thread thread = rec_reader_thread(c->r, got->thread);
+    assert_int_equal(thread.tid, 200 + want->thread);
+    assert_int_equal(rec_reader_process(c->r, thread.process).pid, 100 + want->thread % PROCESSES);
     assert_int_equal(got->state, want->state);
     assert_int_equal(got->syscall, want->syscall);
     assert_int_equal(got->count, want->count);
@@ -92,19 +94,24 @@ static int on_loss(void *ctx, const struct rec_loss *l)
 
 static const struct rec_events check_events = {.sample = on_sample, .epoch = on_epoch, .loss = on_loss};
 
-/* Reads fd from its offset to the end, checking each sample. */
+/* Reads fd from its offset to the end, checking each sample from c->seen on. */
+static void read_on(struct check *c, int fd, enum rec_break want_break, uint64_t want_offset)
+{
+    assert_int_equal(rec_reader_new(fd, &c->r), 0);
+    assert_int_equal(rec_reader_run(c->r, &check_events, c), 0);
+    uint64_t offset;
+    assert_int_equal(rec_reader_break(c->r, &offset), want_break);
+    if (want_break != REC_WHOLE)
+        assert_int_equal(offset, want_offset);
+    assert_int_equal(rec_reader_end(c->r) != NULL, want_break == REC_WHOLE);
+    rec_reader_free(c->r);
+}
+
 static struct check read_along(const struct scenario *s, int fd, enum rec_break want_break,
                                uint64_t want_offset)
 {
     struct check c = {.s = s};
-    assert_int_equal(rec_reader_new(fd, &c.r), 0);
-    assert_int_equal(rec_reader_run(c.r, &check_events, &c), 0);
-    uint64_t offset;
-    assert_int_equal(rec_reader_break(c.r, &offset), want_break);
-    if (want_break != REC_WHOLE)
-        assert_int_equal(offset, want_offset);
-    assert_int_equal(rec_reader_end(c.r) != NULL, want_break == REC_WHOLE);
-    rec_reader_free(c.r);
+    read_on(&c, fd, want_break, want_offset);
     return c;
 }
 
@@ -292,6 +299,99 @@ static void other_events_come_back(void **state)
     assert_int_equal(rec_reader_frame(r, 1u << 31).line, 0);
     rec_reader_free(r);
     close(fd);
+}
+
+/* Each piece is read by itself, and together they hold every sample. */
+static void pieces_are_complete_by_themselves(void **state)
+{
+    (void)state;
+    enum { PIECES = 4, SAMPLES = 700 };
+    int pieces[PIECES];
+    struct scenario s;
+    for (int i = 0; i < PIECES; i++) {
+        struct rec_header header = some_header();
+        header.started_ns = STARTED_NS + (uint64_t)i * 7000000;
+        pieces[i] = memory_file();
+        if (i)
+            assert_int_equal(rec_writer_rotate(s.w, dup(pieces[i]), &header), 0);
+        else
+            scenario_open(&s, dup(pieces[i]), 71);
+        for (int k = 0; k < SAMPLES; k++)
+            scenario_sample(&s, 30);
+    }
+    assert_int_equal(scenario_close(&s), 0);
+    struct check c = {.s = &s};
+    for (int i = 0; i < PIECES; i++) {
+        read_on(&c, file_again(pieces[i]), REC_WHOLE, 0);
+        assert_int_equal(c.seen, (i + 1) * SAMPLES);
+        close(pieces[i]);
+    }
+    scenario_release(&s);
+}
+
+/* Takes a sample of thread t in [at - 9, at] us. */
+static void sample_at(struct rec_writer *w, uint32_t t, uint64_t at)
+{
+    rec_sample(w, &(struct rec_sample){.thread = t,
+                                       .end_ns = STARTED_NS + at * 1000,
+                                       .wall_ns = 9000,
+                                       .count = 1,
+                                       .syscall = REC_NO_SYSCALL});
+}
+
+static void a_piece_holds_what_is_there(void **state)
+{
+    (void)state;
+    int first = memory_file(), second = memory_file();
+    struct rec_header header = some_header();
+    struct rec_writer *w;
+    assert_int_equal(rec_writer_new(dup(first), &header, &w), 0);
+    uint32_t gone = rec_process(w, &(struct rec_process){.pid = 7, .start_ns = STARTED_NS});
+    uint32_t stays = rec_process(w, &(struct rec_process){.pid = 8, .start_ns = STARTED_NS + 1});
+    rec_process(w, &(struct rec_process){.pid = 9, .start_ns = STARTED_NS + 2});
+    uint32_t threads[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        struct rec_thread t = {.process = i ? stays : gone, .tid = 10 + i, .start_ns = STARTED_NS};
+        threads[i] = rec_thread(w, &t);
+        sample_at(w, threads[i], 50);
+    }
+    rec_exit(w, &(struct rec_exit){.process = gone, .end_ns = STARTED_NS + 60000, .cpu_ns = 5});
+    rec_stats(w, &(struct rec_stats){STARTED_NS + 90000, 10, 20, 30, 40, 50, 60});
+    header.started_ns = STARTED_NS + 100000;
+    assert_int_equal(rec_writer_rotate(w, dup(second), &header), 0);
+    rec_process_python(w, stays, rec_string(w, "3.14.0", 6));
+    rec_thread_name(w, threads[2], rec_string(w, "two", 3));
+    sample_at(w, threads[2], 120);
+    rec_exit(w, &(struct rec_exit){.process = stays, .end_ns = STARTED_NS + 130000, .cpu_ns = 77});
+    rec_stats(w, &(struct rec_stats){STARTED_NS + 130000, 11, 22, 33, 44, 55, 66});
+    assert_int_equal(rec_writer_free(w, &(struct rec_end){.ended_ns = STARTED_NS + 140000}), 0);
+
+    struct others got = {0};
+    struct rec_reader *r;
+    assert_int_equal(rec_reader_new(file_again(second), &r), 0);
+    assert_int_equal(rec_reader_run(r, &other_events, &got), 0);
+    assert_int_equal(rec_reader_process_count(r), 2);
+    assert_int_equal(rec_reader_process(r, 0).pid, 8);
+    assert_int_equal(rec_reader_process(r, 1).pid, 9);
+    assert_true(rec_reader_process(r, 0).start_ns == STARTED_NS + 1);
+    assert_string_equal(rec_reader_string(r, rec_reader_process(r, 0).python, NULL), "3.14.0");
+    assert_int_equal(rec_reader_thread_count(r), 1);
+    assert_int_equal(rec_reader_thread(r, 0).tid, 12);
+    assert_true(rec_reader_thread(r, 0).start_ns == header.started_ns);
+    assert_string_equal(rec_reader_string(r, rec_reader_thread(r, 0).name, NULL), "two");
+    /* Its CPU time is of both pieces: it is not known of this one. */
+    assert_true(got.exit.process == 0 && got.exit.cpu_ns == 0);
+    struct rec_stats since = {STARTED_NS + 130000, 1, 2, 3, 4, 5, 6};
+    assert_memory_equal(&got.stats, &since, sizeof(since));
+    rec_reader_free(r);
+
+    assert_int_equal(rec_reader_new(file_again(first), &r), 0);
+    assert_int_equal(rec_reader_run(r, &(struct rec_events){0}, NULL), 0);
+    assert_int_equal(rec_reader_end(r)->code, REC_NO_CODE);
+    assert_true(rec_reader_end(r)->ended_ns == header.started_ns);
+    rec_reader_free(r);
+    close(first);
+    close(second);
 }
 
 static int third_sample_stops(void *ctx, const struct rec_sample *s)
@@ -764,6 +864,25 @@ static void a_full_disk_is_told(void **state)
 }
 
 /* The limit falls into the middle of a block: the file is cut back to whole ones. */
+/* One that cannot be written ends the output; a piece before it stays whole. */
+static void a_piece_that_cannot_be_written_is_told(void **state)
+{
+    (void)state;
+    struct scenario s;
+    int first = memory_file();
+    struct rec_header header = some_header();
+    scenario_open(&s, dup(first), 72);
+    for (int i = 0; i < 50; i++)
+        scenario_sample(&s, 20);
+    assert_int_equal(rec_writer_rotate(s.w, open("/dev/full", O_WRONLY | O_CLOEXEC), &header), 0);
+    samples_until_it_fails(&s);
+    assert_int_equal(scenario_close(&s), -ENOSPC);
+    struct check c = read_along(&s, file_again(first), REC_WHOLE, 0);
+    assert_int_equal(c.seen, 50);
+    scenario_release(&s);
+    close(first);
+}
+
 static void a_file_that_may_not_grow_keeps_whole_blocks(void **state)
 {
     (void)state;
@@ -903,6 +1022,9 @@ int main(void)
         cmocka_unit_test(random_recordings_come_back),
         cmocka_unit_test(the_header_comes_back),
         cmocka_unit_test(other_events_come_back),
+        cmocka_unit_test(pieces_are_complete_by_themselves),
+        cmocka_unit_test(a_piece_holds_what_is_there),
+        cmocka_unit_test(a_piece_that_cannot_be_written_is_told),
         cmocka_unit_test(a_callback_ends_the_reading),
         cmocka_unit_test(deep_stacks_come_back),
         cmocka_unit_test(stacks_without_samples_cost_nothing),

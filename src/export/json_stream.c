@@ -1,9 +1,9 @@
-/* json_text: see json_text.h. */
-#include "export/json_text.h"
+/* json_stream: see json_stream.h. */
+#include "export/json_stream.h"
 
 #include "base/utf8.h"
 
-void json_text(FILE *to, const char *s, size_t len)
+void json_put_text(FILE *to, const char *s, size_t len)
 {
     fputc('"', to);
     for (size_t i = 0, used; i < len; i += used) {
@@ -20,7 +20,7 @@ void json_text(FILE *to, const char *s, size_t len)
     fputc('"', to);
 }
 
-void json_uint(FILE *to, uint64_t v)
+void json_put_uint(FILE *to, uint64_t v)
 {
     char digits[20];
     size_t at = sizeof(digits);
@@ -31,11 +31,11 @@ void json_uint(FILE *to, uint64_t v)
     fwrite_unlocked(digits + at, 1, sizeof(digits) - at, to);
 }
 
-void json_millis(FILE *to, uint64_t ns)
+void json_put_millis(FILE *to, uint64_t ns)
 {
     char digits[7] = ".000000";
     uint64_t part = ns % NS_PER_MS;
-    json_uint(to, ns / NS_PER_MS);
+    json_put_uint(to, ns / NS_PER_MS);
     if (!part)
         return;
     for (size_t i = sizeof(digits) - 1; i; i--, part /= 10)

@@ -1,7 +1,7 @@
-/* json_text: strings and numbers of JSON that is written as a stream, in formats that grow with the
+/* json_stream: strings and numbers of JSON that is written as a stream, in formats that grow with the
  * recording. */
-#ifndef ZOND_EXPORT_JSON_TEXT_H
-#define ZOND_EXPORT_JSON_TEXT_H
+#ifndef ZOND_EXPORT_JSON_STREAM_H
+#define ZOND_EXPORT_JSON_STREAM_H
 
 #include <stdio.h>
 
@@ -9,11 +9,11 @@
 
 /* The string in quotes. Bytes that are not UTF-8 become U+FFFD; '<' is escaped, so that the text can stand
  * inside a script element. */
-void json_text(FILE *to, const char *s, size_t len);
+void json_put_text(FILE *to, const char *s, size_t len);
 
 /* Numbers. printf takes several times as long, and an hour of samples has ten million of them. */
-void json_uint(FILE *to, uint64_t v);
+void json_put_uint(FILE *to, uint64_t v);
 /* Nanoseconds as milliseconds, exactly. */
-void json_millis(FILE *to, uint64_t ns);
+void json_put_millis(FILE *to, uint64_t ns);
 
 #endif
