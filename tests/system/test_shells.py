@@ -83,9 +83,12 @@ def in_zsh(folder: Path, line: str) -> list[str]:
     zsh = tool("zsh")
     pid, terminal = pty.fork()
     if pid == 0:
-        os.chdir(folder)
-        os.environ.update(FOLDER=str(folder), TERM="xterm", ZDOTDIR=str(folder), LC_ALL="C.UTF-8")
-        os.execv(zsh, [zsh, "-f", "-i"])
+        try:
+            os.chdir(folder)
+            os.environ.update(FOLDER=str(folder), TERM="xterm", ZDOTDIR=str(folder), LC_ALL="C.UTF-8")
+            os.execv(zsh, [zsh, "-f", "-i"])
+        finally:
+            os._exit(126)
     os.write(terminal, b"source .setup\n")
     said = b""
     sent = False
