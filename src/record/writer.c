@@ -261,7 +261,8 @@ size_t rec_writer_written(const struct rec_writer *w)
 
 static void send_string(struct rec_writer *w, uint32_t id)
 {
-    block_put_bytes(&w->chunk.sections[REC_SEC_STRINGS], strtab_get(&w->strings, id), strtab_len(&w->strings, id));
+    block_put_bytes(&w->chunk.sections[REC_SEC_STRINGS], strtab_get(&w->strings, id),
+                    strtab_len(&w->strings, id));
     appended(w);
 }
 

@@ -99,12 +99,13 @@ static json_t *run_object(const struct profile *p, const struct report_style *st
     const struct rec_end *end = rec_reader_end(r);
     uint64_t offset;
     enum rec_break stop = rec_reader_break(r, &offset);
-    return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:b, s:o}", "command", json_words(h->command, h->command_len),
-        "started", started(h), "wall_s", seconds(profile_elapsed_ns(p)), "cpu_s", seconds(profile_cpu_ns(p)),
-        "exit", exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete",
-        stop == REC_WHOLE, "growing", stop != REC_WHOLE && style->growing, "damaged_at", stop == REC_CORRUPT ? json_integer((json_int_t)offset) : json_null(),
-        "attached", h->attached, "merged", merged_object(r));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:b, s:o}", "command",
+                     json_words(h->command, h->command_len), "started", started(h), "wall_s",
+                     seconds(profile_elapsed_ns(p)), "cpu_s", seconds(profile_cpu_ns(p)), "exit",
+                     exit_object(end ? end->code : REC_NO_CODE, end ? end->signal : 0), "complete",
+                     stop == REC_WHOLE, "growing", stop != REC_WHOLE && style->growing, "damaged_at",
+                     stop == REC_CORRUPT ? json_integer((json_int_t)offset) : json_null(), "attached",
+                     h->attached, "merged", merged_object(r));
 }
 
 static json_t *losses(const struct profile *p)

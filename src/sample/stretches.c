@@ -24,7 +24,7 @@ void stretches_release(struct stretches *s)
 
 static struct look *held(const struct stretches *s, size_t i)
 {
-    return &s->held[(s->first + i) % s->cap];
+    return &s->held[(s->first + i) & (s->cap - 1)];
 }
 
 static int reserve(struct stretches *s)
@@ -159,7 +159,7 @@ void stretches_settle(struct stretches *s, struct rec_writer *w, uint32_t thread
 {
     while (s->count && (held(s, 0)->at_ns <= until_ns || s->count > HELD_MAX)) {
         settle(s, w, thread, held(s, 0));
-        s->first = (s->first + 1) % s->cap;
+        s->first = (s->first + 1) & (s->cap - 1);
         s->count--;
     }
 }

@@ -28,11 +28,11 @@ struct stretch {
     uint8_t state;
 };
 
-/* Invariants: held[first, first + count) are in order of time, cpu_ns is the sum of their CPU times;
- * given_ns is what stretches have got. short_ns: how far the two together fall short of the scheduler's
- * account (negative: exceed it), for the sampling error and for bursts between looks: looks to come get so
- * much more or less, a little at a time. So sums follow the account, and no stack is favoured for standing
- * where the account is brought up to date. */
+/* Invariants: cap is 0 or a power of two; held[first, first + count), around its end, are in order of time,
+ * cpu_ns is the sum of their CPU times; given_ns is what stretches have got. short_ns: how far the two
+ * together fall short of the scheduler's account (negative: exceed it), for the sampling error and for bursts
+ * between looks: looks to come get so much more or less, a little at a time. So sums follow the account, and
+ * no stack is favoured for standing where the account is brought up to date. */
 struct stretches {
     struct look *held;
     size_t first, count, cap;
