@@ -215,18 +215,22 @@ static int pair_by_end(struct files *f, struct own_list own[2])
     return err;
 }
 
-/* The only script that is left on a side, or NULL. */
+/* The only script that is left on a side, or NULL. Code without a file (-c) is one only where no file is: the
+ * standard library runs lines of .pth files when it starts. */
 static struct own *only_script(struct own_list *own, const uint8_t *script)
 {
-    struct own *found = NULL;
+    struct own *found[2] = {NULL, NULL}; /* with a file, without */
+    size_t count[2] = {0, 0};
     for (size_t i = 0; i < own->count; i++) {
         if (own->all[i].paired || !script[own->all[i].string])
             continue;
-        if (found)
-            return NULL;
-        found = &own->all[i];
+        bool bare = own->all[i].len && own->all[i].path[0] == '<';
+        found[bare] = &own->all[i];
+        count[bare]++;
     }
-    return found;
+    if (count[0])
+        return count[0] == 1 ? found[0] : NULL;
+    return count[1] == 1 ? found[1] : NULL;
 }
 
 /* What is left has nothing to be paired with: each has a name that the other side has not. */
