@@ -95,7 +95,8 @@ static void read_recording(int fd, bool tasks)
         return;
     if (profile_new(r, &filter, &p) == 0) {
         uint64_t offset;
-        if ((rec_reader_break(r, &offset) == REC_WHOLE) != (rec_reader_end(r) != NULL))
+        bool ended = rec_reader_end(r) || rec_reader_merged(r);
+        if ((rec_reader_break(r, &offset) == REC_WHOLE) != ended)
             abort();
         look(p);
         profile_free(p);

@@ -11,7 +11,7 @@ import pytest
 from recording import craft
 from recording.compare import check
 from recording.craft import block, chunk, growth, header, numbers, section, tables
-from recording.zond_format import HEAD_SIZE, LOSSES, PREAMBLE_SIZE, THREADS, VERSION
+from recording.zond_format import HEAD_SIZE, LOSSES, NEWEST_VERSION, PREAMBLE_SIZE, THREADS
 from system.drive import zond
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.zond"))
@@ -60,7 +60,7 @@ def test_waiting_tasks_of_an_old_recording() -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=" ".join)
-@pytest.mark.parametrize("version", [VERSION + 1, 7, (1 << 32) - 1])
+@pytest.mark.parametrize("version", [NEWEST_VERSION + 1, 7, (1 << 32) - 1])
 @pytest.mark.parametrize("suffix", [".zond", ""])
 def test_newer_versions_are_refused(tmp_path: Path, version: int, view: tuple[str, ...], suffix: str) -> None:
     """The sentence names both versions and what to do, whatever stands behind the preamble."""
@@ -68,9 +68,8 @@ def test_newer_versions_are_refused(tmp_path: Path, version: int, view: tuple[st
     newer.write_bytes(craft.preamble(version) + b"something else altogether")
     done = zond(*view, newer)
     assert (done.returncode, done.stdout) == (125, b"")
-    says = (
-        rf"it is of version {version} of the format, and this zond, [\d.]+, reads up to version {VERSION}; update zond"
-    )
+    reads = rf"this zond, [\d.]+, reads up to version {NEWEST_VERSION}; update zond"
+    says = rf"it is of version {version} of the format, and {reads}"
     assert re.search(says, done.stderr.decode())
 
 

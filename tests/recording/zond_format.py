@@ -15,11 +15,12 @@ from backports import zstd
 
 MAGIC = b"\x89ZOND\r\n\x1a"
 VERSION = 1
+MERGED_VERSION = NEWEST_VERSION = 2
 PREAMBLE_SIZE = 16
 HEAD_SIZE = 20
 
 # Types of blocks
-HEADER, CHUNK, END = 1, 2, 3
+HEADER, CHUNK, END, MERGED = 1, 2, 3, 4
 
 # Sections of a chunk
 EPOCH, STRINGS, CODES, FRAMES, PROCESSES, THREADS, THREAD_NAMES, PYTHONS, EXITS, LOSSES, STATS = range(1, 12)
@@ -171,6 +172,7 @@ class Header(NamedTuple):
     period: int
     unit: int
     attached: bool
+    rank: int | None
 
 
 @dataclass
@@ -295,7 +297,8 @@ class Reader:
         self.string_bytes = 1
 
     def read(self) -> Recording:
-        self.preamble()
+        if self.preamble() != VERSION:
+            raise NotARecordingError("this is a merged recording")
         recording = self.recording
         recording.offset = PREAMBLE_SIZE
         try:
@@ -307,21 +310,22 @@ class Reader:
             recording.end = "complete"
         return recording
 
-    def preamble(self) -> None:
+    def preamble(self) -> int:
         preamble = self.file.read(PREAMBLE_SIZE)
         if len(preamble) < PREAMBLE_SIZE or preamble[:8] != MAGIC:
             raise NotARecordingError("this is no recording")
         version, crc = struct.unpack_from("<II", preamble, 8)
         if crc != crc32c(preamble[:12]) or version == 0:
             raise NotARecordingError("the preamble is damaged")
-        if version > VERSION:
-            raise NotARecordingError(f"version {version} is newer than {VERSION}")
+        if version > NEWEST_VERSION:
+            raise NotARecordingError(f"version {version} is newer than {NEWEST_VERSION}")
+        return int(version)
 
-    def block(self) -> bool:
-        """False where the input ends."""
+    def stored_block(self) -> tuple[int, bytes, int] | None:
+        """The type, the payload as it is stored and its raw length; None where the input ends."""
         head = self.file.read(HEAD_SIZE)
         if len(head) < HEAD_SIZE:
-            return False
+            return None
         kind, stored, raw, payload_crc, head_crc = struct.unpack("<5I", head)
         if head_crc != crc32c(head[:16]):
             raise CorruptError("the checksum of a block's head does not fit")
@@ -329,19 +333,30 @@ class Reader:
             raise CorruptError("a length is beyond its limit")
         payload = self.file.read(stored)
         if len(payload) < stored:
-            return False
+            return None
         if payload_crc != crc32c(payload):
             raise CorruptError("the checksum of a block's payload does not fit")
+        return kind, payload, raw
+
+    def block(self) -> bool:
+        """False where the input ends."""
+        found = self.stored_block()
+        if not found:
+            return False
+        kind, payload, raw = found
+        self.take(kind, payload, raw)
+        self.recording.offset += HEAD_SIZE + len(payload)
+        return True
+
+    def take(self, kind: int, payload: bytes, raw: int) -> None:
         if (kind == HEADER) == (self.recording.header is not None):
             raise CorruptError("the header comes first and once")
         take = {HEADER: self.header, CHUNK: self.chunk, END: self.end}.get(kind)
         if take:
             take(Cursor(decompressed(payload, raw)))
-        self.recording.offset += HEAD_SIZE + stored
-        return True
 
     def header(self, c: Cursor) -> None:
-        header = Header(c.bytes(), c.bytes(), c.bytes(), c.u(), c.u(), c.u(), c.u(), bool(c.u() & 1))
+        header = Header(c.bytes(), c.bytes(), c.bytes(), c.u(), c.u(), c.u(), c.u(), bool(c.u() & 1), rank(c))
         if not 1 <= header.unit <= 10**9:
             raise CorruptError("a unit that cannot be")
         self.recording.header = header
@@ -541,6 +556,75 @@ def decompressed(payload: bytes, raw: int) -> bytes:
     return out
 
 
+def rank(c: Cursor) -> int | None:
+    """The rank of a header's end, which older ones lack."""
+    number = c.u() if c.more() else 0
+    return number - 1 if number else None
+
+
+class Counts(NamedTuple):
+    """What a merge says at its end."""
+
+    parts: int
+    cut: int
+    corrupt: int
+    left_out: int
+
+
+@dataclass
+class Merged:
+    """Recordings in one; counts: None where the file is cut. end of a part: "complete", "cut" or "corrupt"."""
+
+    header: Header | None = None
+    parts: list[Recording] = field(default_factory=list)
+    counts: Counts | None = None
+
+
+class MergedReader(Reader):
+    """Takes a merged recording: each header behind the first begins a part, read like a recording of its own."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        self.merged = Merged()
+        self.part: Reader | None = None
+
+    def read_merged(self) -> Merged:
+        if self.preamble() != MERGED_VERSION:
+            raise NotARecordingError("this is no merged recording")
+        while not self.merged.counts and (found := self.stored_block()):
+            self.take_merged(*found)
+        return self.merged
+
+    def take_merged(self, kind: int, payload: bytes, raw: int) -> None:
+        if self.merged.header is None:
+            self.take(kind, payload, raw)
+            self.merged.header = self.recording.header
+        elif kind == MERGED:
+            c = Cursor(decompressed(payload, raw))
+            self.merged.counts = Counts(c.u(), c.u(), c.u(), c.u())
+        else:
+            if kind == HEADER:
+                self.part = Reader(self.file)
+                self.merged.parts.append(self.part.recording)
+            self.take_in_part(kind, payload, raw)
+
+    def take_in_part(self, kind: int, payload: bytes, raw: int) -> None:
+        part = self.part
+        if not part or part.recording.end != "cut":
+            return
+        try:
+            part.take(kind, payload, raw)
+        except CorruptError as error:
+            part.recording.end, part.recording.why = "corrupt", str(error)
+        if part.recording.ended:
+            part.recording.end = "complete"
+
+
 def read(file: BinaryIO) -> Recording:
     """Raises NotARecordingError; whatever else is wrong stands in the result."""
     return Reader(file).read()
+
+
+def read_merged(file: BinaryIO) -> Merged:
+    """Raises NotARecordingError, and CorruptError where the file itself is damaged."""
+    return MergedReader(file).read_merged()
