@@ -166,6 +166,7 @@ static int begin_whole(struct rec_reader *r)
     r->whole = part;
     r->header = header_of(r, &part);
     r->start_ns = r->header.started_ns;
+    r->skips = r->merged; /* until a part begins */
     if (r->merged)
         return 0;
     part.info.stop = REC_CUT;
@@ -194,9 +195,10 @@ int reader_begin_part(struct rec_reader *r)
 
 void reader_end_part(struct rec_reader *r, enum rec_break stop)
 {
-    r->skips = true;
-    if (r->parts.len)
+    /* A part that did not begin, for its header, leaves the one before it as that ended. */
+    if (!r->skips)
         part_at(r, rec_reader_part_count(r) - 1)->info.stop = stop;
+    r->skips = true;
 }
 
 int reader_take_merged(struct rec_reader *r)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from recording import figures, zond_format
+from recording import craft, figures, zond_format
 from recording.compare import by_kind, taken
 from recording.zond_format import Merged
 from system.drive import zond
@@ -72,3 +72,14 @@ def test_a_merged_recording_that_is_cut(merged: Path, tmp_path: Path) -> None:
     done = zond("report", "--json", cut)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["run"]["complete"] is False
+
+
+@pytest.mark.parametrize("early", [craft.end(), craft.chunk(*craft.tables())], ids=["end", "chunk"])
+def test_blocks_before_the_first_part_are_of_none(tmp_path: Path, early: bytes) -> None:
+    path = tmp_path / "odd.zond"
+    path.write_bytes(craft.preamble(zond_format.MERGED_VERSION) + craft.header() + early)
+    assert read(path).parts == []
+    done = zond("report", "--json", path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["processes"], report["run"]["complete"]) == ([], False)
