@@ -127,7 +127,7 @@ void target_drop_threads(struct target *t)
             at = &thread->next;
             continue;
         }
-        thread_flush(thread, t->s->writer);
+        thread_end(thread, t->s->writer);
         *at = thread->next;
         thread_free(thread);
         t->thread_count--;

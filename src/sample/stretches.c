@@ -169,3 +169,12 @@ void stretches_flush(struct stretches *s, struct rec_writer *w, uint32_t thread)
     stretches_settle(s, w, thread, UINT64_MAX);
     write_open(s, w, thread);
 }
+
+void stretches_end(struct stretches *s, struct rec_writer *w, uint32_t thread)
+{
+    stretches_settle(s, w, thread, UINT64_MAX);
+    int64_t cpu_ns = (int64_t)s->open.cpu_ns + s->short_ns;
+    s->open.cpu_ns = cpu_ns > 0 ? (uint64_t)cpu_ns : 0;
+    s->short_ns = 0;
+    write_open(s, w, thread);
+}

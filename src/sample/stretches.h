@@ -68,5 +68,7 @@ void stretches_reckon(struct stretches *s, uint64_t run_ns);
 void stretches_settle(struct stretches *s, struct rec_writer *w, uint32_t thread, uint64_t until_ns);
 /* Writes all. */
 void stretches_flush(struct stretches *s, struct rec_writer *w, uint32_t thread);
+/* The same at the end of the thread: the last stretch gets what is still short of the account. */
+void stretches_end(struct stretches *s, struct rec_writer *w, uint32_t thread);
 
 #endif

@@ -133,3 +133,8 @@ void thread_flush(struct thread *t, struct rec_writer *w)
 {
     stretches_flush(&t->stretches, w, t->index);
 }
+
+void thread_end(struct thread *t, struct rec_writer *w)
+{
+    stretches_end(&t->stretches, w, t->index);
+}

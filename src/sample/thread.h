@@ -88,5 +88,7 @@ int thread_look(struct thread *t, uint64_t now_ns, uint64_t tick_ns);
 void thread_add(struct thread *t, struct rec_writer *w, uint64_t now_ns, uint32_t stack, uint8_t state);
 /* Writes what is held of the looks so far. */
 void thread_flush(struct thread *t, struct rec_writer *w);
+/* The same where no more looks follow. */
+void thread_end(struct thread *t, struct rec_writer *w);
 
 #endif

@@ -140,8 +140,11 @@ def test_readers_agree_on_what_a_killed_zond_leaves(tmp_path: Path, version: str
     recording, python = tmp_path / "run.zond", interpreter_of(version).path
     with started(ZOND, "run", "-q", "-o", recording, "--", python, "-c", RESTLESS, "100") as process:
         wait_until(lambda: recording.stat().st_size > 3000, "two chunks")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         process.send_signal(signal.SIGKILL)
         end_of(process)
+        for child in children:  # goes on without zond
+            os.kill(int(child), signal.SIGKILL)
     whole = check(recording)
     assert (whole.end, whole.offset) == ("cut", recording.stat().st_size)
     assert whole.samples
