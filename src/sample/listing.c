@@ -45,7 +45,7 @@ static void announce(struct target *t, struct thread *thread, uint64_t now_ns)
 {
     struct rec_thread entry = {.process = t->index, .tid = (uint32_t)thread->native_tid, .start_ns = now_ns};
     thread->index = rec_thread(t->s->writer, &entry);
-    thread->naming.born_ns = now_ns;
+    thread->naming.born_ns = thread->moved_ns = now_ns;
     stretches_init(&thread->stretches, now_ns, thread->account.run_ns);
 }
 
