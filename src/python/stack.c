@@ -20,9 +20,18 @@
 #define WALKER_ARENA (4u << 20)
 #define LATE_MAX (2 * PY_DEPTH_MAX)
 
+/* Codes whose frame size is remembered, by a hash of the address: what collides is learnt anew. */
+#define SIZES 1024
+/* Frames that were called while the stack was copied: with more, the rest is left out. */
+#define NEWER_MAX 16
+
 /* late: frames that were read by themselves, in the order of the walk; copies live in `arena` until the
- * next take. older: chunks that were. found: addresses of all frames outside of the data stack. */
+ * next take. older: chunks that were. found: addresses of all frames outside of the data stack. sizes: bytes
+ * from a frame to the one that it calls, by its code. */
 struct py_walker {
+    struct {
+        uint64_t code, size;
+    } sizes[SIZES];
     struct py_copy *late;
     size_t late_count;
     struct py_copy older[PY_DEPTH_MAX / 16];
@@ -389,19 +398,75 @@ static enum py_taken walk_frames(struct walk *walk, uint64_t at, struct py_stack
             return PY_TORN;
         if (is_shim(l, copy)) {
             from_c = true;
+            if (stack->depth)
+                stack->frames[stack->depth - 1].from_c = true;
         } else {
             struct py_frame frame = py_frame_of(l, at, copy);
             bool calls = from_c || !(is_executing(l, copy) || has_not_begun(l, &frame));
             bool left = was_left(l, &frame, copy);
             if (left || !calls)
                 stack->depth = 0;
+            frame.from_c = l->frame.is_entry != ABSENT && copy[l->frame.is_entry];
             if (!left)
                 stack->frames[stack->depth++] = frame;
-            from_c = left || (l->frame.is_entry != ABSENT && copy[l->frame.is_entry]);
+            from_c = left || frame.from_c;
         }
         at = word_at(copy, l->frame.previous);
     }
     return PY_TAKEN;
+}
+
+/* How far behind a frame the next one begins: the thread state told so when the frame was the innermost. */
+static uint64_t *size_of(struct py_walker *w, uint64_t code)
+{
+    size_t slot = (code >> 4) % SIZES;
+    if (w->sizes[slot].code != code) {
+        w->sizes[slot].code = code;
+        w->sizes[slot].size = 0;
+    }
+    return &w->sizes[slot].size;
+}
+
+/* The frame that the one at `at` has called since, in the same chunk; 0: none. What its size says is a guess:
+ * a frame that stands there and says that this one called it is the one. */
+static uint64_t newer_frame(struct walk *walk, uint64_t at, uint64_t size)
+{
+    const struct layout *l = &walk->rt->layout;
+    const struct py_copy *chunk = &walk->look->chunks[0];
+    const uint8_t *copy = within(chunk, at, l->frame.size);
+    if (!copy || is_shim(l, copy))
+        return 0;
+    struct py_frame frame = py_frame_of(l, at, copy);
+    if (was_left(l, &frame, copy) || is_executing(l, copy) || has_not_begun(l, &frame))
+        return 0;
+    uint64_t *known = size_of(walk->w, frame.code);
+    if (size)
+        *known = size;
+    const uint8_t *callee = *known ? within(chunk, at + *known, l->frame.size) : NULL;
+    if (!callee || is_shim(l, callee) || word_at(callee, l->frame.previous) != at)
+        return 0;
+    struct py_frame called = py_frame_of(l, at + *known, callee);
+    return was_left(l, &called, callee) ? 0 : called.at;
+}
+
+/* The pointer to the innermost frame was read before the frames. Calls that returned since are found by the
+ * walk; those that began since are found here: with only the first, short functions would lose their time to
+ * callers. */
+static uint64_t innermost_now(struct walk *walk, uint64_t at)
+{
+    const struct layout *l = &walk->rt->layout;
+    if (l->tstate.datastack_top == ABSENT || !walk->look->chunk_count)
+        return at;
+    uint64_t top = word_at(walk->look->tstate, l->tstate.datastack_top);
+    uint64_t size = top > at && top - at < PY_CHUNK_BYTES ? top - at : 0;
+    for (int i = 0; i < NEWER_MAX; i++) {
+        uint64_t newer = newer_frame(walk, at, size);
+        if (!newer)
+            break;
+        at = newer;
+        size = 0;
+    }
+    return at;
 }
 
 /* Keeps what was met as the next plan. */
@@ -460,7 +525,7 @@ enum py_taken py_look_take(struct py_walker *w, struct py_runtime *rt, struct py
         walk.older = word_at(look->chunks[look->chunk_count - 1].bytes, CHUNK_PREVIOUS);
     uint64_t innermost =
         look->innermost ? word_at(look->innermost, 0) : word_at(look->tstate, l->tstate.frame);
-    taken = walk_frames(&walk, innermost, stack);
+    taken = walk_frames(&walk, innermost_now(&walk, innermost), stack);
     remember_extras(w, look->spot);
     if (taken != PY_TAKEN || (!w->late_count && !w->older_count))
         return taken;

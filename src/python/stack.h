@@ -29,6 +29,7 @@ struct py_frame {
     uint64_t code;  /* address of the code object */
     uint64_t instr; /* 3.11+: address of the current instruction · before: its offset in bytes */
     int32_t tlbc;   /* free-threaded 3.14+: which copy of the bytecode runs; else 0 */
+    bool from_c;    /* 3.11+: C code stands between this frame and the one outside of it */
 };
 
 /* The frame at `at`, out of a copy of its first layout.frame.size bytes. */

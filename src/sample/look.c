@@ -2,6 +2,9 @@
  *
  * Threads that did not run since the last look keep their stack without a read. The others are planned
  * into batches; what was missed or torn is planned again, by itself, up to ATTEMPTS times.
+ *
+ * A stack with an edge that can be torn is never thrown away: fast code would be lost with it. It is shown as
+ * one of the two moments that it was joined of, and then only watched, to learn whether the edge is real.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,18 +29,30 @@
 /* Interpreters whose state is read by one call. */
 #define INTERPS_MAX 8
 
-/* An edge that is not trusted, and the activation of the callee that it was seen in; at 0: none. */
+/* Looks in a row that show the same doubtful edge: by then it is real. A torn one comes again in at most 1
+ * of 10. */
+#define WATCHES 5
+
+/* A doubtful edge, and the activation of the callee that it was seen in; at 0: none. */
 struct doubt {
     uint64_t at;
     uint32_t place, callee;
 };
 
-/* A thread in a batch. */
+/* What a look found: the innermost node, whether it stands on a call of C code, and what is doubtful in it.
+ */
+struct finding {
+    uint32_t node;
+    bool in_call;
+    struct doubt doubt;
+};
+
+/* A thread in a batch. With a doubt it has been looked at, and is watched. */
 struct pending {
     struct thread *thread;
     struct py_look look;
-    unsigned attempts;
-    struct doubt doubt; /* of the attempt before */
+    unsigned attempts, watched;
+    struct finding found;
 };
 
 static const struct py_interp_now *now_of(const struct target *t, const struct thread *thread)
@@ -132,54 +147,94 @@ static int run_checks(struct target *t, struct checks *checks, uint64_t now_ns)
     return err;
 }
 
-/* A stack on its way to a node. */
+/* A stack on its way to a node. cut: its inner frames are of another moment than the outer ones, and left
+ * out. */
 struct ascent {
     struct target *t;
     struct py_stack *stack;
     struct checks checks;
-    struct doubt before, *doubt; /* of the attempt before, and of this one */
-    bool unchecked;              /* a frame was taken on a comparison of its code before this look */
-    bool last;                   /* no further attempt follows: take what there is */
+    struct doubt doubt; /* the outermost */
+    bool cut;
+    bool unchecked; /* a frame was taken on a comparison of its code before this look */
+    bool last;      /* no further attempt follows: take what there is */
     uint64_t now_ns;
 };
 
-/* An edge that is not trusted yet: is it sound for now? If not, it is the doubt of this attempt. */
-static bool weigh_edge(struct ascent *a, size_t i, uint32_t place, uint32_t callee)
+static const struct memo_ids no_caller = {.callers = REC_NO_STACK, .place = PY_NO_ID, .code = PY_NO_ID};
+
+/* The edge from the caller to the frame at index i, counted; EDGES_NONE when memory is short. */
+static uint32_t edge_of(struct ascent *a, size_t i, struct memo_ids caller, uint32_t callee)
 {
-    struct py_frame *frames = a->stack->frames;
-    struct doubt doubt = {.at = frames[i].at, .place = place, .callee = callee};
-    bool again = memcmp(&doubt, &a->before, sizeof(doubt)) == 0;
-    bool calls = target_frame_calls(a->t, &frames[i + 1], a->now_ns);
-    bool sound = edges_sound(&a->t->edges, place, callee, calls, again);
-    if (!sound)
-        *a->doubt = doubt;
-    return sound;
+    struct target *t = a->t;
+    uint32_t edge = edges_find(&t->edges, caller.place, callee);
+    if (edge == EDGES_NONE) {
+        /* Between the two there may be shims, which stand on calls themselves. */
+        bool calls = target_frame_calls(t, &a->stack->frames[i + 1], a->now_ns);
+        edge = edges_add(&t->edges, caller.place, caller.code, callee, calls);
+    }
+    if (edge != EDGES_NONE)
+        edges_see(&t->edges, edge);
+    return edge;
 }
 
-/* The frame at index i, called from `caller` (ids of the frame outside of it). -EAGAIN: look again. */
+/* The caller's place, seen with the callee at index i. An edge that can be torn joins a caller with what was
+ * called when it had moved on: then it stands where else it calls this function. If it never does, the stack
+ * is of the moment of the caller, and what that had called is not known. */
+static uint32_t caller_place(struct ascent *a, size_t i, struct memo_ids caller, uint32_t callee)
+{
+    struct py_frame *frame = &a->stack->frames[i];
+    if (caller.code == PY_NO_ID || callee == PY_NO_ID || frame->from_c)
+        return caller.place;
+    uint32_t edge = edge_of(a, i, caller, callee);
+    if (edge == EDGES_NONE || !edges_doubtful(&a->t->edges, edge))
+        return caller.place;
+    if (!a->doubt.at)
+        a->doubt = (struct doubt){.at = frame->at, .place = caller.place, .callee = callee};
+    uint32_t place = edges_place(&a->t->edges, edge);
+    a->cut = place == EDGES_NONE;
+    return a->cut ? caller.place : place;
+}
+
+static uint32_t push(struct ascent *a, uint32_t callers, uint32_t place)
+{
+    return place == PY_NO_ID ? callers : rec_push(a->t->s->writer, callers, place);
+}
+
+/* The frame at index i, called from `caller`. -EAGAIN: look again. */
 static int ascend(struct ascent *a, size_t i, struct memo_ids caller, struct memo_ids *ids)
 {
     struct target *t = a->t;
     struct py_frame *frame = &a->stack->frames[i];
     struct py_code *code;
-    ids->place = target_frame_id(t, frame, &code, a->now_ns);
-    if (ids->place == PY_NO_ID && !a->last)
+    uint32_t place = target_frame_id(t, frame, &code, a->now_ns);
+    if (place == PY_NO_ID && !a->last)
         return -EAGAIN;
-    if (ids->place == PY_NO_ID)
-        ids->place = target_unreadable_frame(t);
     if (code && code->shim) {
         *ids = caller;
         return 0;
     }
-    if (code && caller.node != REC_NO_STACK && !edges_trusted(&t->edges, caller.place, code->id) &&
-        !weigh_edge(a, i, caller.place, code->id) && !a->last)
-        return -EAGAIN;
+    *ids = (struct memo_ids){.place = code ? place : target_unreadable_frame(t),
+                             .code = code ? code->id : PY_NO_ID};
+    ids->callers = push(a, caller.callers, caller_place(a, i, caller, ids->code));
     if (code && code->checked_ns + CODE_FRESH_NS < a->now_ns)
         a->checks.list[a->checks.count++] = code;
     else if (code && code->checked_ns != a->now_ns)
         a->unchecked = true;
-    ids->node = rec_push(t->s->writer, caller.node, ids->place);
     return a->checks.count == MEMORY_PIECES_MAX ? run_checks(t, &a->checks, a->now_ns) : 0;
+}
+
+/* Keeps the frames from the index `inner` outwards for the next look; their ids are there already. */
+static void keep_stack(struct ascent *a, struct memo *m, size_t inner, size_t common)
+{
+    m->depth = a->stack->depth - inner;
+    memcpy(m->frames, a->stack->frames + inner, m->depth * sizeof(*m->frames));
+    memmove(m->ids, m->ids + inner, m->depth * sizeof(*m->ids));
+    m->record_epoch = rec_epoch(a->t->s->writer);
+    m->code_epoch = a->t->codes.epoch;
+    if (!common)
+        m->unchecked_ns = 0;
+    if (a->unchecked && !m->unchecked_ns)
+        m->unchecked_ns = a->now_ns;
 }
 
 /* Turns the stack into a node: only the frames that changed since the last look are looked up. */
@@ -191,30 +246,26 @@ static int stack_to_node(struct ascent *a, struct thread *thread, uint32_t *node
     if (!memo_reserve(m, depth + common))
         return -ENOMEM;
     uint32_t epoch = t->codes.epoch;
-    struct memo_ids caller = common ? m->ids[m->depth - common] : (struct memo_ids){.node = REC_NO_STACK};
     /* The common frames stay at the end of the array, which moves when the depth changes. */
     memmove(m->ids + (depth - common), m->ids + (m->depth - common), common * sizeof(*m->ids));
     m->depth = 0;
+    size_t inner = depth - common;
+    struct memo_ids caller = common ? m->ids[inner] : no_caller;
     int err = 0;
-    for (size_t i = depth - common; i-- > 0 && !err;) {
-        err = ascend(a, i, caller, &m->ids[i]);
+    while (inner > 0 && !err) {
+        err = ascend(a, inner - 1, caller, &m->ids[inner - 1]);
         if (t->codes.epoch != epoch)
             return -EAGAIN;
-        caller = m->ids[i];
+        if (a->cut)
+            break;
+        caller = m->ids[--inner];
     }
     if (!err)
         err = run_checks(t, &a->checks, a->now_ns);
     if (err && !a->last)
         return -EAGAIN;
-    memcpy(m->frames, a->stack->frames, depth * sizeof(*m->frames));
-    m->depth = depth;
-    m->record_epoch = rec_epoch(t->s->writer);
-    m->code_epoch = epoch;
-    if (!common)
-        m->unchecked_ns = 0;
-    if (a->unchecked && !m->unchecked_ns)
-        m->unchecked_ns = a->now_ns;
-    *node = caller.node;
+    keep_stack(a, m, inner, common);
+    *node = push(a, caller.callers, caller.place);
     return 0;
 }
 
@@ -223,42 +274,97 @@ static void lose(struct target *t, enum rec_loss_kind kind, uint64_t count)
     t->s->losses[kind] += count;
 }
 
-/* A thread whose stack is known (or given up): its sample. */
-static void settle(struct target *t, struct pending *p, uint32_t node, bool in_call, uint64_t now_ns)
+/* A thread whose stack is known: its sample. */
+static void settle(struct target *t, struct pending *p, uint64_t now_ns)
 {
     struct thread *thread = p->thread;
-    uint8_t state = state_of(t, thread, in_call);
+    uint8_t state = state_of(t, thread, p->found.in_call);
     thread->resting = thread->blocked;
-    thread_add(thread, t->s->writer, now_ns, node, state);
+    thread_add(thread, t->s->writer, now_ns, p->found.node, state);
     t->s->samples++;
+}
+
+/* Is the doubtful edge still there, in the same activation? */
+static bool still_there(struct target *t, const struct py_stack *stack, const struct doubt *doubt,
+                        uint64_t now_ns)
+{
+    struct py_code *code;
+    size_t i = 0;
+    while (i < stack->depth && stack->frames[i].at != doubt->at)
+        i++;
+    if (i == stack->depth || target_frame_id(t, &stack->frames[i], &code, now_ns) == PY_NO_ID ||
+        code->id != doubt->callee)
+        return false;
+    while (++i < stack->depth) {
+        uint32_t place = target_frame_id(t, &stack->frames[i], &code, now_ns);
+        if (!code || !code->shim)
+            return place == doubt->place;
+    }
+    return false;
+}
+
+/* The stack of s->stack as what is found at this attempt. -EAGAIN: look again. */
+static int find_node(struct target *t, struct pending *p, uint64_t now_ns)
+{
+    struct py_stack *stack = &t->s->stack;
+    struct ascent ascent = {.t = t, .stack = stack, .last = p->attempts + 1 >= ATTEMPTS, .now_ns = now_ns};
+    uint32_t node;
+    int err = stack_to_node(&ascent, p->thread, &node);
+    if (err)
+        return err;
+    p->found = (struct finding){.node = node,
+                                .in_call = !ascent.cut && stack->depth &&
+                                           target_frame_calls(t, &stack->frames[0], now_ns),
+                                .doubt = ascent.doubt};
+    return 0;
+}
+
+/* A further look at a thread whose stack had a doubtful edge. True when it is done with. */
+static bool watch(struct target *t, struct pending *p, enum py_taken taken, uint64_t now_ns)
+{
+    const struct doubt *doubt = &p->found.doubt;
+    bool there = taken == PY_TAKEN && still_there(t, &t->s->stack, doubt, now_ns);
+    if (there && ++p->watched < WATCHES)
+        return false;
+    uint32_t edge = there ? edges_find(&t->edges, doubt->place, doubt->callee) : EDGES_NONE;
+    if (edge != EDGES_NONE) {
+        edges_confirm(&t->edges, edge);
+        find_node(t, p, now_ns);
+    }
+    settle(t, p, now_ns);
+    return true;
 }
 
 /* The result of a look that was read. True when the thread is done with. */
 static bool take(struct target *t, struct pending *p, uint64_t now_ns)
 {
     struct sampling *s = t->s;
-    uint32_t node = REC_NO_STACK;
     enum py_taken taken =
         py_look_take(s->walker, &t->runtime, &p->look, p->attempts >= PATIENT_FROM, &s->stack);
-    if (taken == PY_NO_THREAD) {
-        t->list_stale = true;
+    t->list_stale |= taken == PY_NO_THREAD;
+    if (p->found.doubt.at)
+        return watch(t, p, taken, now_ns);
+    if (taken == PY_NO_THREAD)
         return true;
-    }
-    struct ascent ascent = {.t = t,
-                            .stack = &s->stack,
-                            .before = p->doubt,
-                            .doubt = &p->doubt,
-                            .last = p->attempts + 1 >= ATTEMPTS,
-                            .now_ns = now_ns};
-    p->doubt = (struct doubt){0};
-    int err = taken == PY_TAKEN ? stack_to_node(&ascent, p->thread, &node) : -EAGAIN;
-    if (err) {
+    int err = taken == PY_TAKEN ? find_node(t, p, now_ns) : -EAGAIN;
+    if (err || p->found.doubt.at)
         lose(t, REC_LOSS_TORN, taken != PY_MISSED);
+    if (err)
         return false;
-    }
     lose(t, REC_LOSS_TRUNCATED, s->stack.truncated);
-    settle(t, p, node, s->stack.depth && target_frame_calls(t, &s->stack.frames[0], now_ns), now_ns);
+    if (p->found.doubt.at)
+        return false;
+    settle(t, p, now_ns);
     return true;
+}
+
+/* No attempt is left, or none that could be read. */
+static void give_up(struct target *t, struct pending *p, bool was_read, uint64_t now_ns)
+{
+    if (p->found.doubt.at)
+        settle(t, p, now_ns);
+    else
+        lose(t, was_read ? REC_LOSS_DROPPED : REC_LOSS_UNREADABLE, 1);
 }
 
 /* The guesses of a look led to memory that is not there: start without any. */
@@ -318,7 +424,7 @@ static void finish_round(struct target *t, struct round *r, size_t whole, uint64
             forget_guesses(&p->thread->spot);
         p->attempts += planned;
         if (p->attempts >= ATTEMPTS)
-            lose(t, was_read ? REC_LOSS_DROPPED : REC_LOSS_UNREADABLE, 1);
+            give_up(t, p, was_read, now_ns);
         else
             r->list[kept++] = *p;
     }

@@ -14,12 +14,14 @@
 #define HOLD_NS (16 * NS_PER_MS)
 
 /* The stack of the last look, outermost frame last, with the trie's node for each frame: frames that are
- * still there need no lookup. epoch: of the writer and the codes for which the nodes hold. */
+ * still there need no lookup. epoch: of the writer and the codes for which the nodes hold. A caller's place
+ * stands in the node of its callee, since it can be another one there than in the copy (look.c). */
 struct memo {
     struct py_frame *frames;
     struct memo_ids {
-        uint32_t node;  /* of the trie, for the stack from this frame outwards */
-        uint32_t place; /* the frame's id in the recording */
+        uint32_t callers; /* node of the trie, for the stack outside of this frame */
+        uint32_t place;   /* the frame's id in the recording; PY_NO_ID: none */
+        uint32_t code;    /* that of its code; PY_NO_ID: of no readable one */
     } * ids;
     size_t depth, cap;
     uint64_t unchecked_ns; /* since when a frame's code was not compared with memory; 0: all were */

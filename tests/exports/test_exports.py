@@ -231,6 +231,7 @@ def test_pstats_has_total_time_and_callers(recording: Path, report: dict[str, An
     zond("export", "--format", "pstats", "-o", out, recording)
     table = pstats_table(out)
     found = {Frame(key[2], key[0], key[1]): row[3] for key, row in table.items() if key[0] != "~"}
+    assert set(found) == set(totals(report))
     assert found == pytest.approx(totals(report), abs=1e-6)
     (spin,) = (row for key, row in table.items() if key[2] == "spin")
     (recurse,) = (row for key, row in table.items() if key[2] == "recurse")

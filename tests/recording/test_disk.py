@@ -117,7 +117,7 @@ def test_a_recording_that_another_reads_meanwhile(tmp_path: Path) -> None:
         wait_until(lambda: path.stat().st_size > 1000, "recording")
         early = taken(path)
         shown = zond("report", path)
-        assert (shown.returncode, b"Incomplete: " in shown.stdout) == (0, True)
+        assert (shown.returncode, b"Still being written: " in shown.stdout) == (0, True)
         assert end_of(process) == 5
     late = check(path)
     assert (early.end, late.end) == ("cut", "complete")
