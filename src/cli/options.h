@@ -28,6 +28,7 @@ enum verb_bit {
     VERB_DOCTOR = 1 << 6,
     VERB_DIFF = 1 << 7,
     VERB_MERGE = 1 << 8,
+    VERB_STACK = 1 << 9,
 };
 
 /* Verbs that take no command: options may stand behind and between their words. */
@@ -68,6 +69,8 @@ struct options {
     int rank;         /* -1: all */
     const char *host; /* NULL: all */
     bool json;
+    bool tree;
+    bool no_native;
     bool quiet;
     bool async;
     bool per_process;

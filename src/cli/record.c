@@ -92,14 +92,9 @@ static uint64_t period_of(const struct options *o)
     return o->rate_hz > 0 ? (uint64_t)((double)NS_PER_S / o->rate_hz) : 0;
 }
 
-/* Begins the recording in place of what was there. Takes fd. attached: the process, or 0 for our own. */
-static int begin_output(struct session *s, int fd, pid_t attached)
+/* Writes the header. Takes fd. attached: the process, or 0 for our own. */
+static int begin_recording(struct session *s, int fd, pid_t attached)
 {
-    int err = place_clear(s->place, fd);
-    if (err) {
-        close(fd);
-        return fail(EXIT_ZOND, "cannot write %s: %s", s->place->path, strerror(-err));
-    }
     gethostname(s->host, sizeof(s->host) - 1);
     s->header = (struct rec_header){.version = REC_FORMAT_VERSION,
                                     .zond = ZOND_VERSION,
@@ -111,7 +106,18 @@ static int begin_output(struct session *s, int fd, pid_t attached)
                                     .period_ns = period_of(s->o),
                                     .attached = attached != 0,
                                     .rank = rank_of(attached)};
-    err = rec_writer_new(fd, &s->header, &s->writer);
+    return rec_writer_new(fd, &s->header, &s->writer);
+}
+
+/* Begins the recording in place of what was there. Takes fd. attached: as above. */
+static int begin_output(struct session *s, int fd, pid_t attached)
+{
+    int err = place_clear(s->place, fd);
+    if (err) {
+        close(fd);
+        return fail(EXIT_ZOND, "cannot write %s: %s", s->place->path, strerror(-err));
+    }
+    err = begin_recording(s, fd, attached);
     return err ? fail(EXIT_ZOND, "cannot begin the recording: %s", strerror(-err)) : 0;
 }
 
@@ -133,6 +139,13 @@ static bool on_flush(void *ctx, uint64_t now_ns)
         return false;
     if (place_is_due(s->place, now_ns, rec_writer_written(s->writer)))
         rotate(s, now_ns);
+    return true;
+}
+
+static bool on_look(void *ctx, uint64_t now_ns)
+{
+    (void)ctx;
+    (void)now_ns;
     return true;
 }
 
@@ -356,6 +369,36 @@ int record_process(const struct options *o, pid_t pid, struct place *place)
     status = err ? fail(EXIT_ZOND, "cannot start: %s", strerror(-err)) : record_attached(&s, pid);
     session_release(&s);
     return status;
+}
+
+int record_look(const struct options *o, pid_t pid, int fd)
+{
+    struct session s = {.o = o, .signals = {.fd = -1}};
+    struct sampler_options options = {.period_ns = NS_PER_MS,
+                                      .looks = 1,
+                                      .native = !o->no_native,
+                                      .alone = !o->tree,
+                                      .flushed = on_look,
+                                      .ctx = &s};
+    int status = check_process(pid), copy = status ? -1 : dup(fd);
+    if (status)
+        return status;
+    buf_init(&s.command, 1u << 20);
+    proc_command(pid, &s.command);
+    proc_raise_descriptors();
+    int err = copy < 0 ? -errno : signals_init(&s.signals, false);
+    if (!err)
+        err = begin_recording(&s, copy, pid);
+    if (!err) {
+        err = sampler_run(pid, &s.signals, s.writer, &options, &s.result);
+        finish_writer(&s);
+        int failed = rec_writer_free(s.writer, NULL);
+        err = err ? err : failed;
+    }
+    session_release(&s);
+    if (err)
+        return fail(EXIT_ZOND, "cannot look at process %d: %s", (int)pid, strerror(-err));
+    return s.result.pythons ? 0 : fail(EXIT_ZOND, "process %d runs no Python", (int)pid);
 }
 
 void record_say_where(const char *path)

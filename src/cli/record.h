@@ -18,6 +18,9 @@ int cli_record(const struct options *o, char *path, size_t size, int *status);
 /* Records the running process `pid`. Returns 0 or the exit status, after a sentence. */
 int record_process(const struct options *o, pid_t pid, struct place *place);
 
+/* One look at the running process, with native stacks and --tree as o says, written to fd. The same. */
+int record_look(const struct options *o, pid_t pid, int fd);
+
 /* The last line on stderr of a view that recorded first. */
 void record_say_where(const char *path);
 

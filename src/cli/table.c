@@ -13,7 +13,8 @@
 #define VERBS_SUMMARY (VERB_RUN | VERB_ATTACH | VERBS_TEXT)
 /* What prints tables of a recording. */
 #define VERBS_TABLES (VERBS_SUMMARY | VERB_DIFF)
-#define VERBS_ALL (VERBS_RECORD | VERB_DIFF | VERB_MERGE | VERB_DOCTOR)
+#define VERBS_SHOW (VERBS_TABLES | VERB_STACK)
+#define VERBS_ALL (VERBS_RECORD | VERB_DIFF | VERB_MERGE | VERB_STACK | VERB_DOCTOR)
 
 static const char *const metric_words[METRIC_COUNT + 1] = {
     [METRIC_WALL] = "wall",
@@ -81,11 +82,14 @@ const struct option_def option_table[] = {
     {"shares", 0, OPTION_FLAG, NULL, "compare shares of the whole instead of seconds", NULL, AT(shares), 0,
      VERB_DIFF, false},
     {"limit", 'n', OPTION_INT, "N", "rows of a table", NULL, AT(limit), 0, VERBS_TABLES, false},
-    {"json", 0, OPTION_FLAG, NULL, "print one JSON object instead of text", NULL, AT(json), 0, VERBS_TABLES,
+    {"tree", 0, OPTION_FLAG, NULL, "the processes below it, too", NULL, AT(tree), 0, VERB_STACK, false},
+    {"no-native", 0, OPTION_FLAG, NULL, "Python frames only: no thread is stopped, not even for microseconds",
+     NULL, AT(no_native), 0, VERB_STACK, false},
+    {"json", 0, OPTION_FLAG, NULL, "print one JSON object instead of text", NULL, AT(json), 0, VERBS_SHOW,
      false},
     {"width", 0, OPTION_INT, "N", "columns to fill (default: those of the terminal)", NULL, AT(width), 0,
-     VERBS_TABLES, false},
-    {"color", 0, OPTION_CHOICE, "WHEN", "use colour", color_words, AT(color), 0, VERBS_TABLES, false},
+     VERBS_SHOW, false},
+    {"color", 0, OPTION_CHOICE, "WHEN", "use colour", color_words, AT(color), 0, VERBS_SHOW, false},
     {"quiet", 'q', OPTION_FLAG, NULL, "print nothing of zond's own but errors and where the recording is",
      NULL, AT(quiet), 0, VERBS_RECORD, false},
     {"quiet", 'q', OPTION_FLAG, NULL, "say only what could not be merged", NULL, AT(quiet), 0, VERB_MERGE,
@@ -122,6 +126,15 @@ const struct verb verb_table[] = {
      "zond attach -d 10 -o - 4242 | zond calls -\n"
      "zond attach --rotate 100MB -o web.zond 4242    web.20261122T030000Z.zond and so on\n",
      verb_attach, TAKES_PID},
+    {"stack", VERB_STACK, "[options] PID", "what every thread of a process does now",
+     "One look: the frames of Python and of C functions as one stack, innermost first, the system call that "
+     "a\n"
+     "waiting thread is in and what its descriptor stands for, and who holds the GIL. A thread that runs is\n"
+     "stopped for some microseconds while its registers and stack are copied; one that waits is not.\n",
+     "zond stack 4242\n"
+     "zond stack --tree 4242            a server and its workers\n"
+     "zond stack --json 4242 | jq '.processes[].threads[] | select(.gil == \"held\").frames[0]'\n",
+     verb_stack, TAKES_PID},
     {"report", VERB_REPORT, VIEW_USAGE, "the summary of a recording",
      "Command, wall and CPU time, what the threads did with their time, the functions and lines that took\n"
      "most of it, what was missed, and what the profiler itself cost.\n" VIEW_TEXT,
@@ -201,9 +214,9 @@ static const struct program_status statuses[] = {
 const struct program program = {
     .date = "2026-11-22",
     .summary = "tells where the time of a Python program goes",
-    .text =
-        "zond looks at a Python program from outside, stops nothing, and works with CPython 3.8 to 3.15 on\n"
-        "Linux.\n",
+    .text = "zond looks at a Python program from outside, and works with CPython 3.8 to 3.15 on Linux. To "
+            "record,\n"
+            "it stops nothing.\n",
     .more = "A view (report, calls, lines, export) takes a recording, or a command to record first.\n"
             "'zond VERB --help' has the options and examples of each. 'zond --version' prints the version.\n"
             "'zond help --format bash', zsh or fish, prints completions for a shell.\n",

@@ -14,6 +14,7 @@ int verb_lines(const struct options *o);
 int verb_export(const struct options *o);
 int verb_diff(const struct options *o);
 int verb_merge(const struct options *o);
+int verb_stack(const struct options *o);
 int verb_doctor(const struct options *o);
 
 #endif

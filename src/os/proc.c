@@ -13,6 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Arguments of a system call, in /proc/PID/task/TID/syscall. */
+#define SYSCALL_ARGS 6
+
 /* Reads a small file whole; NUL-terminates. Returns the length or a negative errno. */
 static ssize_t slurp(const char *path, char *out, size_t size)
 {
@@ -346,12 +349,35 @@ int proc_thread_syscall(const struct proc_thread *t, struct proc_syscall *out)
         return n < 0 ? -errno : -ESRCH;
     text[n] = 0;
     out->running = text[0] == 'r'; /* "running" */
-    if (text[0] < '0' || text[0] > '9')
+    if (out->running)
         return 0;
     char *end;
     out->number = (int)strtol(text, &end, 10);
-    out->arg0 = strtoull(end, NULL, 16);
+    if (out->number >= 0) {
+        out->arg0 = strtoull(end, &end, 16);
+        for (int i = 1; i < SYSCALL_ARGS; i++)
+            strtoull(end, &end, 16);
+    }
+    out->sp = strtoull(end, &end, 16);
+    out->pc = strtoull(end, &end, 16);
     return 0;
+}
+
+const char *proc_syscall_name(unsigned number)
+{
+    static const char *const names[] = {
+#include "os/syscalls.h"
+    };
+    return number < ARRAY_LEN(names) ? names[number] : NULL;
+}
+
+int proc_fd_target(pid_t pid, int fd, char *out, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+    ssize_t n = readlink(path, out, size - 1);
+    out[n < 0 ? 0 : n] = 0;
+    return n < 0 ? -errno : 0;
 }
 
 uint64_t proc_tick_ns(void)

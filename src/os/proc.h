@@ -94,8 +94,14 @@ struct proc_syscall {
     bool running;
     int number;
     uint64_t arg0;
+    uint64_t sp, pc; /* while it does not run: its stack pointer, and where it goes on */
 };
 int proc_thread_syscall(const struct proc_thread *t, struct proc_syscall *out);
+
+/* The name of a system call, or NULL for a number that the kernel's headers did not know. */
+const char *proc_syscall_name(unsigned number);
+/* What a descriptor of the process stands for: a path, "socket:[123]" and the like. */
+int proc_fd_target(pid_t pid, int fd, char *out, size_t size);
 
 /* The kernel's timer tick in ns: how far run_ns can lag. */
 uint64_t proc_tick_ns(void);

@@ -398,8 +398,11 @@ static enum py_taken walk_frames(struct walk *walk, uint64_t at, struct py_stack
             return PY_TORN;
         if (is_shim(l, copy)) {
             from_c = true;
-            if (stack->depth)
-                stack->frames[stack->depth - 1].from_c = true;
+            struct py_frame *called = stack->depth ? &stack->frames[stack->depth - 1] : NULL;
+            if (called && !called->entry) {
+                called->from_c = true;
+                called->entry = at;
+            }
         } else {
             struct py_frame frame = py_frame_of(l, at, copy);
             bool calls = from_c || !(is_executing(l, copy) || has_not_begun(l, &frame));

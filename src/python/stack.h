@@ -30,6 +30,7 @@ struct py_frame {
     uint64_t instr; /* 3.11+: address of the current instruction · before: its offset in bytes */
     int32_t tlbc;   /* free-threaded 3.14+: which copy of the bytecode runs; else 0 */
     bool from_c;    /* 3.11+: C code stands between this frame and the one outside of it */
+    uint64_t entry; /* 3.12+: then the address of the frame that the C code left on its own stack; else 0 */
 };
 
 /* The frame at `at`, out of a copy of its first layout.frame.size bytes. */

@@ -279,8 +279,9 @@ static void settle(struct target *t, struct pending *p, uint64_t now_ns)
 {
     struct thread *thread = p->thread;
     uint8_t state = state_of(t, thread, p->found.in_call);
+    uint32_t node = target_native_node(t, thread, &t->s->stack, p->found.node, now_ns);
     thread->resting = thread->blocked;
-    thread_add(thread, t->s->writer, now_ns, p->found.node, state);
+    thread_add(thread, t->s->writer, now_ns, node, state);
     t->s->samples++;
 }
 
@@ -342,6 +343,8 @@ static bool take(struct target *t, struct pending *p, uint64_t now_ns)
     enum py_taken taken =
         py_look_take(s->walker, &t->runtime, &p->look, p->attempts >= PATIENT_FROM, &s->stack);
     t->list_stale |= taken == PY_NO_THREAD;
+    if (taken == PY_TAKEN)
+        target_end_hold(t);
     if (p->found.doubt.at)
         return watch(t, p, taken, now_ns);
     if (taken == PY_NO_THREAD)
@@ -481,6 +484,16 @@ static bool is_turn(const struct target *t, const struct thread *thread, size_t 
     return (t->looks + position) % CALM_STRIDE == 0;
 }
 
+/* Threads are held one at a time, each while it is read. */
+static int look_natively(struct target *t, struct thread *thread, uint64_t now_ns)
+{
+    struct pending pending = {.thread = thread};
+    target_take_native(t, thread, now_ns);
+    int err = look_at(t, &pending, 1, now_ns);
+    target_end_native(t);
+    return err;
+}
+
 int target_look_threads(struct target *t, uint64_t now_ns)
 {
     struct pending list[BATCH_THREADS];
@@ -497,6 +510,10 @@ int target_look_threads(struct target *t, uint64_t now_ns)
         if (rests(t, thread, now_ns))
             continue;
         find_current(t, thread);
+        if (t->s->native) {
+            err = look_natively(t, thread, now_ns);
+            continue;
+        }
         list[count++] = (struct pending){.thread = thread};
         if (count == BATCH_THREADS) {
             err = look_at(t, list, count, now_ns);

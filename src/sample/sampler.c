@@ -68,7 +68,7 @@ static bool is_target(const struct sampler *s, pid_t pid)
 static void on_born(void *ctx, pid_t pid, pid_t ppid)
 {
     struct sampler *s = ctx;
-    if (is_target(s, ppid) && !is_target(s, pid))
+    if (!s->options->alone && is_target(s, ppid) && !is_target(s, pid))
         add_target(s, pid, ppid);
 }
 
@@ -143,6 +143,8 @@ static void look_at_all(struct sampler *s)
             i++; /* a child of our own that is gone is a zombie: SIGCHLD brings its status */
     }
     s->result->ticks++;
+    if (s->result->ticks == s->options->looks)
+        s->result->stopped = s->over = true;
 }
 
 static void flush(struct sampler *s)
@@ -291,6 +293,7 @@ int sampler_run(pid_t root, const struct signals *signals, struct rec_writer *wr
     int err = sampling_init(&s.sampling, writer);
     if (err)
         return err;
+    s.sampling.native = options->native;
     err = start(&s);
     if (!err)
         loop(&s);

@@ -52,7 +52,8 @@ void sampling_report(struct sampling *s, uint64_t now_ns, uint64_t ticks, uint64
                               .samples = s->samples,
                               .cpu_ns = clock_self_cpu_ns(),
                               .reads = s->reads + reads,
-                              .read_bytes = s->bytes + bytes};
+                              .read_bytes = s->bytes + bytes,
+                              .stops = s->stops};
     rec_stats(s->writer, &stats);
 }
 
@@ -93,6 +94,7 @@ static void leave_python(struct target *t)
     free_threads(t);
     py_codes_release(&t->codes);
     edges_release(&t->edges);
+    target_forget_native(t);
     t->s->reads += t->runtime.memory.reads;
     t->s->bytes += t->runtime.memory.bytes;
     t->runtime = (struct py_runtime){0};

@@ -23,6 +23,9 @@ struct sampling {
     uint64_t reads, bytes;           /* of targets that are gone */
     uint64_t losses[REC_LOSS_KINDS]; /* since the last flush */
     uint64_t pythons;                /* processes with a Python that could be looked into */
+    bool native;                     /* native stacks are wanted */
+    uint64_t stops;                  /* threads stopped for them */
+    uint64_t mismatches;             /* stacks whose native and Python frames did not fit */
 };
 
 int sampling_init(struct sampling *s, struct rec_writer *writer);

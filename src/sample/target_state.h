@@ -4,6 +4,7 @@
 #ifndef ZOND_SAMPLE_TARGET_STATE_H
 #define ZOND_SAMPLE_TARGET_STATE_H
 
+#include "native/unwind.h"
 #include "python/asyncio.h"
 #include "python/names.h"
 #include "sample/edges.h"
@@ -17,6 +18,17 @@ struct tasks {
     bool cut; /* it was told that there are more tasks than are looked at */
     struct map titles;
     uint64_t due_ns, last_ns;
+};
+
+/* Native stacks of a target's threads. native: NULL until one is wanted, or when there can be none (failed,
+ * and told). moment: of the thread that is looked at, when `taken`; held: that thread, while it is stopped.
+ */
+struct natives {
+    struct native *native;
+    bool failed, taken, told;
+    struct moment moment;
+    struct stopped held;
+    struct native_stack stack;
 };
 
 /* Invariants: runtime, interps and codes mean something only in TARGET_PYTHON. threads is ordered as the
@@ -40,6 +52,7 @@ struct target {
     struct tasks tasks;
     struct py_codes codes;
     struct edges edges;
+    struct natives natives;
     struct thread *threads;
     size_t thread_count;
     bool list_stale; /* the list of threads must be made anew */
@@ -64,6 +77,18 @@ uint32_t target_frame_id(struct target *t, const struct py_frame *frame, struct 
 uint32_t target_unreadable_frame(struct target *t);
 /* Does the frame stand on a call? */
 bool target_frame_calls(struct target *t, const struct py_frame *frame, uint64_t now_ns);
+
+/* Takes the registers and the stack of a thread that is about to be looked at. One that runs is held from now
+ * on, so that its Python frames are of the same moment; one that waits is not touched. */
+void target_take_native(struct target *t, struct thread *thread, uint64_t now_ns);
+/* Its Python frames are copied, too: it goes on. */
+void target_end_hold(struct target *t);
+/* Turns what was taken and the Python frames into a node: `node` when nothing was. */
+uint32_t target_native_node(struct target *t, const struct thread *thread, const struct py_stack *stack,
+                            uint32_t node, uint64_t now_ns);
+/* It goes on whatever came of it, and what was taken is of the past. */
+void target_end_native(struct target *t);
+void target_forget_native(struct target *t);
 
 /* Looks at the asyncio tasks that wait, if it is time to. */
 void target_look_tasks(struct target *t, uint64_t now_ns);

@@ -71,6 +71,8 @@ static int ask_syscall(struct thread *t)
     t->blocked = !err && !call.running;
     t->syscall = t->blocked && call.number >= 0 ? (uint16_t)call.number : REC_NO_SYSCALL;
     t->syscall_arg = call.arg0;
+    t->sp = call.sp;
+    t->pc = call.pc;
     return 0;
 }
 

@@ -70,6 +70,7 @@ struct thread {
     bool resting;         /* blocked, and the open stretch is of that time */
     uint16_t syscall;     /* in which it waits, or REC_NO_SYSCALL */
     uint64_t syscall_arg; /* the call's first argument */
+    uint64_t sp, pc;      /* where it waits */
     uint32_t calm;        /* looks in a row at which it had not run */
 };
 

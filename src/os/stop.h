@@ -1,0 +1,41 @@
+/* stop: holding one running thread of another process still for some microseconds.
+ *
+ * By PTRACE_SEIZE and PTRACE_INTERRUPT: no signal is sent, and one that arrives meanwhile is delivered when
+ * the thread goes on. A thread that waits in a system call is not stopped: some calls would then end with
+ * EINTR. If zond dies meanwhile the kernel lets the thread go on. One thread at a time is held, by the thread
+ * of ours that stopped it.
+ */
+#ifndef ZOND_OS_STOP_H
+#define ZOND_OS_STOP_H
+
+#include <sys/types.h>
+
+#include "base/base.h"
+
+/* Registers of x86-64 in the order of DWARF (System V psABI, figure 3.36): rax, rdx, rcx, rbx, rsi, rdi, rbp,
+ * rsp, r8 to r15, then the address of the next instruction. known: bit i is that of register i. */
+#define REGISTER_COUNT 17
+#define REGISTER_FP 6
+#define REGISTER_SP 7
+#define REGISTER_PC 16
+
+struct registers {
+    uint64_t value[REGISTER_COUNT];
+    uint32_t known;
+};
+
+struct stopped {
+    pid_t tid;  /* 0: none is held */
+    int signal; /* to be delivered when it goes on; 0: none */
+    uint64_t since_ns;
+};
+
+/* Stops the thread. -EPERM: not allowed, or another tracer (a debugger, strace) has it. -ESRCH: it is gone.
+ * -EAGAIN: it did not stop in time (it sleeps in the kernel, say): it stays traced, and is let go when zond
+ * ends. */
+int stop_thread(pid_t tid, struct stopped *s);
+int stop_registers(const struct stopped *s, struct registers *out);
+/* Lets it go on; nothing where none is held. Returns for how long it was held, ns. */
+uint64_t stop_end(struct stopped *s);
+
+#endif

@@ -1,0 +1,286 @@
+/* native: a target's native stacks, and how they and the Python frames become one stack.
+ *
+ * Each call of CPython's evaluation loop runs some Python frames: from one that C code called up to the next
+ * such one; up to 3.10, one. Its native frame is replaced by them. So the functions that are implemented in C
+ * stand under the Python line that called them, and what runs the interpreter stands outside of it all.
+ *
+ * A thread that runs is held while its registers, its stack and its Python frames are copied, and unwound
+ * after it went on. One that waits is read through /proc: its stack pointer and address are known, the other
+ * registers are not, and what needs them ends its stack early.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os/proc.h"
+#include "sample/target_state.h"
+
+#define EVAL "_PyEval_EvalFrameDefault"
+
+/* How often a thread that is woken all the time is copied, to find it waiting before and after. */
+#define ATTEMPTS 4
+
+/* What cannot be had is a loss with a sentence; told once for each process. */
+static void note(struct target *t, uint64_t now_ns, const char *why)
+{
+    struct buf text;
+    if (t->natives.told)
+        return;
+    buf_init(&text, 512);
+    buf_printf(&text, "process %d: %s", t->pid, why);
+    struct rec_loss loss = {.kind = REC_LOSS_UNREADABLE,
+                            .time_ns = now_ns,
+                            .count = 1,
+                            .detail = rec_string(t->s->writer, text.data, text.len)};
+    rec_loss(t->s->writer, &loss);
+    buf_release(&text);
+    t->natives.told = true;
+}
+
+static bool begin(struct target *t, uint64_t now_ns)
+{
+    struct natives *n = &t->natives;
+    if (n->native || n->failed)
+        return n->native;
+    n->moment.copy = malloc(NATIVE_COPY_MAX);
+    n->stack.frames = malloc(NATIVE_DEPTH_MAX * sizeof(*n->stack.frames));
+    n->failed = !n->moment.copy || !n->stack.frames || native_new(t->pid, &n->native) != 0;
+    if (n->failed)
+        note(t, now_ns, "what it has mapped cannot be read, so its stacks are shown without native frames");
+    return n->native;
+}
+
+void target_forget_native(struct target *t)
+{
+    struct natives *n = &t->natives;
+    stop_end(&n->held);
+    native_free(n->native);
+    free(n->moment.copy);
+    free(n->stack.frames);
+    *n = (struct natives){0};
+}
+
+/* A thread that waits, at `where`. True when it still waited as it did after its stack was copied. */
+static bool take_waiting(struct natives *n, const struct thread *thread, struct proc_syscall *where)
+{
+    struct registers *r = &n->moment.registers;
+    struct proc_syscall before = *where;
+    *r = (struct registers){.known = 1u << REGISTER_SP | 1u << REGISTER_PC};
+    r->value[REGISTER_SP] = before.sp;
+    r->value[REGISTER_PC] = before.pc;
+    return before.sp && native_copy_stack(n->native, &n->moment) == 0 &&
+           proc_thread_syscall(&thread->files, where) == 0 && !where->running && where->sp == before.sp &&
+           where->pc == before.pc;
+}
+
+static bool take_running(struct target *t, struct thread *thread, uint64_t now_ns)
+{
+    struct natives *n = &t->natives;
+    int err = stop_thread(thread->tid, &n->held);
+    if (err == -EPERM)
+        note(t, now_ns,
+             "it may not be stopped, or a debugger or strace has it: threads that run are shown without "
+             "native "
+             "frames");
+    if (err)
+        return false;
+    t->s->stops++;
+    return stop_registers(&n->held, &n->moment.registers) == 0 &&
+           native_copy_stack(n->native, &n->moment) == 0;
+}
+
+void target_take_native(struct target *t, struct thread *thread, uint64_t now_ns)
+{
+    struct natives *n = &t->natives;
+    n->taken = false;
+    if (!begin(t, now_ns))
+        return;
+    n->moment.tid = thread->tid;
+    struct proc_syscall where = {.running = !thread->blocked, .sp = thread->sp, .pc = thread->pc};
+    for (int i = 0; i < ATTEMPTS && !where.running && !n->taken; i++)
+        n->taken = take_waiting(n, thread, &where);
+    if (where.running)
+        n->taken = take_running(t, thread, now_ns);
+}
+
+void target_end_hold(struct target *t)
+{
+    stop_end(&t->natives.held);
+}
+
+void target_end_native(struct target *t)
+{
+    target_end_hold(t);
+    t->natives.taken = false;
+}
+
+/* Merging --------------------------------------------------------------------------------------------- */
+
+/* python: its frames from index `left` inwards were not pushed yet. */
+struct merger {
+    struct target *t;
+    const struct py_stack *python;
+    const struct native_stack *stack;
+    size_t left;
+    uint32_t node;
+    uint64_t now_ns;
+};
+
+/* Is a run over with the frame at index i, towards the inside? */
+static bool ends_run(const struct target *t, const struct py_stack *python, size_t i)
+{
+    return i == 0 || python->frames[i - 1].from_c || t->runtime.layout.frame_kind == FRAME_OBJECT;
+}
+
+static size_t count_runs(const struct merger *m)
+{
+    size_t runs = 0;
+    for (size_t i = 0; i < m->left; i++)
+        runs += ends_run(m->t, m->python, i);
+    return runs;
+}
+
+/* The next run, from the outside. */
+static void push_run(struct merger *m)
+{
+    struct target *t = m->t;
+    while (m->left) {
+        size_t i = --m->left;
+        struct py_code *code;
+        uint32_t place = target_frame_id(t, &m->python->frames[i], &code, m->now_ns);
+        if (place == PY_NO_ID)
+            place = target_unreadable_frame(t);
+        if (!code || !code->shim)
+            m->node = rec_push(t->s->writer, m->node, place);
+        if (ends_run(t, m->python, i))
+            return;
+    }
+}
+
+/* What the call of the evaluation loop that runs the next run has on its own stack; 0: not known. */
+static uint64_t next_entry(const struct merger *m)
+{
+    return m->left ? m->python->frames[m->left - 1].entry : 0;
+}
+
+/* From 3.12 on the call is the one whose native frame holds the entry; before, it is known by its name. */
+static bool runs_next(const struct merger *m, size_t i, const struct native_place *place)
+{
+    const struct native_frame *f = &m->stack->frames[i];
+    uint64_t entry = next_entry(m);
+    if (entry && f->sp)
+        return entry >= f->sp && (i + 1 == m->stack->depth || entry < f[1].sp);
+    return m->left && strncmp(place->function, EVAL, sizeof(EVAL) - 1) == 0;
+}
+
+/* Runs that are outside of what was unwound. */
+static size_t count_outer_runs(const struct merger *m)
+{
+    const struct native_stack *stack = m->stack;
+    size_t evals = 0, runs = count_runs(m);
+    if (stack->whole || (next_entry(m) && stack->frames[0].sp))
+        return 0;
+    for (size_t i = 0; i < stack->depth; i++) {
+        struct native_place place = native_place(m->t->natives.native, stack->frames[i].pc);
+        evals += runs_next(m, i, &place);
+    }
+    return runs > evals ? runs - evals : 0;
+}
+
+static void push_outer_runs(struct merger *m)
+{
+    uint64_t end = m->stack->frames[m->stack->depth - 1].sp;
+    for (size_t runs = count_outer_runs(m); runs; runs--)
+        push_run(m);
+    /* Of several that lie beyond the last native frame, that one can run the innermost. */
+    while (!m->stack->whole && end && next_entry(m) >= end) {
+        size_t i = m->left;
+        do
+            i--;
+        while (!ends_run(m->t, m->python, i));
+        if (!i || m->python->frames[i - 1].entry < end)
+            return;
+        push_run(m);
+    }
+}
+
+static void push_frame(struct merger *m, enum rec_kind kind, const char *name, const char *file,
+                       uint32_t line)
+{
+    struct rec_writer *w = m->t->s->writer;
+    struct rec_code code = {.name = rec_string(w, name, strlen(name)),
+                            .file = rec_string(w, file, strlen(file)),
+                            .kind = (uint8_t)kind};
+    struct rec_frame frame = {.code = rec_code(w, &code), .line = line};
+    m->node = rec_push(w, m->node, rec_frame(w, &frame));
+}
+
+static void push_native(struct merger *m, const struct native_place *place)
+{
+    char unknown[NAME_MAX + 32];
+    const char *slash = strrchr(place->module, '/');
+    snprintf(unknown, sizeof(unknown), "%.*s+0x%llx", NAME_MAX, slash ? slash + 1 : place->module,
+             (unsigned long long)place->offset);
+    const char *name = place->function[0] ? place->function : unknown;
+    if (place->source)
+        push_frame(m, REC_NATIVE, name, place->source, place->line > 0 ? (uint32_t)place->line : 0);
+    else
+        push_frame(m, REC_NATIVE, name, place->module, 0);
+}
+
+/* What the thread waits in is its innermost frame: the call, and what its descriptor stands for. */
+static void push_syscall(struct merger *m, const struct thread *thread)
+{
+    static const char *const of_descriptor[] = {
+        "read",     "pread64", "readv",      "write",       "pwrite64", "writev",
+        "recvfrom", "recvmsg", "sendto",     "fsync",       "sendmsg",  "accept",
+        "accept4",  "connect", "epoll_wait", "epoll_pwait", "flock",    "fdatasync",
+    };
+    char what[PROC_PATH_MAX] = "";
+    const char *name = thread->blocked ? proc_syscall_name(thread->syscall) : NULL;
+    if (!name)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(of_descriptor); i++) {
+        if (strcmp(name, of_descriptor[i]) == 0)
+            proc_fd_target(m->t->pid, (int)thread->syscall_arg, what, sizeof(what));
+    }
+    push_frame(m, REC_SYSCALL, name, what, 0);
+}
+
+static void merge(struct merger *m)
+{
+    const struct native_stack *stack = m->stack;
+    push_outer_runs(m);
+    for (size_t i = stack->depth; i-- > 0;) {
+        struct native_place place = native_place(m->t->natives.native, stack->frames[i].pc);
+        if (runs_next(m, i, &place))
+            push_run(m);
+        else
+            push_native(m, &place);
+    }
+    m->t->s->mismatches += m->left > 0;
+    while (m->left)
+        push_run(m);
+}
+
+uint32_t target_native_node(struct target *t, const struct thread *thread, const struct py_stack *stack,
+                            uint32_t node, uint64_t now_ns)
+{
+    struct natives *n = &t->natives;
+    if (!n->taken)
+        return node;
+    n->taken = false;
+    if (native_unwind(n->native, &n->moment, &n->stack) != 0)
+        return node;
+    struct merger m = {.t = t,
+                       .python = stack,
+                       .stack = &n->stack,
+                       .left = stack->depth,
+                       .node = REC_NO_STACK,
+                       .now_ns = now_ns};
+    merge(&m);
+    push_syscall(&m, thread);
+    return m.node;
+}
