@@ -32,6 +32,18 @@ int usage_error(const struct verb *verb, const char *fmt, ...)
     return EXIT_USAGE;
 }
 
+int options_pid(const struct options *o, pid_t *pid)
+{
+    char *end;
+    if (o->word_count != 1)
+        return usage_error(o->verb, "it needs one PID");
+    long number = strtol(o->words[0], &end, 10);
+    if (*end || end == o->words[0] || number <= 0 || number > INT_MAX)
+        return usage_error(o->verb, "'%s' is not a PID", o->words[0]);
+    *pid = (pid_t)number;
+    return 0;
+}
+
 const struct verb *verb_find(const char *name)
 {
     for (size_t i = 0; i < verb_count; i++) {

@@ -7,6 +7,8 @@
 #ifndef ZOND_CLI_OPTIONS_H
 #define ZOND_CLI_OPTIONS_H
 
+#include <sys/types.h>
+
 #include "base/base.h"
 
 /* Exit statuses of zond's own; 126 and 127 as in a shell. */
@@ -157,6 +159,9 @@ int options_parse(const struct verb *verb, int argc, char **argv, struct options
 
 /* Says what is wrong with the use of a verb (NULL: of zond) and where help is; returns EXIT_USAGE. */
 __attribute__((format(printf, 2, 3))) int usage_error(const struct verb *verb, const char *fmt, ...);
+
+/* The one word of a verb that takes a process. 0 and *pid, or EXIT_USAGE after a sentence. */
+int options_pid(const struct options *o, pid_t *pid);
 
 /* The first option given that only means something while recording, or NULL. */
 const struct option_def *options_recording(const struct options *o);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -33,18 +32,16 @@ static int show(const struct options *o, int fd)
 
 int verb_stack(const struct options *o)
 {
-    char *end;
-    if (o->word_count != 1)
-        return usage_error(o->verb, "it needs one PID");
-    long pid = strtol(o->words[0], &end, 10);
-    if (*end || end == o->words[0] || pid <= 0 || pid > INT_MAX)
-        return usage_error(o->verb, "'%s' is not a PID", o->words[0]);
+    pid_t pid;
+    int status = options_pid(o, &pid);
+    if (status)
+        return status;
     int fd = memfd_create("zond stack", MFD_CLOEXEC);
     if (fd < 0) {
         fprintf(stderr, "zond stack: no memory for it: %s\n", strerror(errno));
         return EXIT_ZOND;
     }
-    int status = record_look(o, (pid_t)pid, fd);
+    status = record_look(o, pid, fd);
     if (!status)
         status = show(o, fd);
     close(fd);

@@ -22,20 +22,11 @@
 /* How often a thread that is woken all the time is copied, to find it waiting before and after. */
 #define ATTEMPTS 4
 
-/* What cannot be had is a loss with a sentence; told once for each process. */
+/* What cannot be had; told once for each process. */
 static void note(struct target *t, uint64_t now_ns, const char *why)
 {
-    struct buf text;
-    if (t->natives.told)
-        return;
-    buf_init(&text, 512);
-    buf_printf(&text, "process %d: %s", t->pid, why);
-    struct rec_loss loss = {.kind = REC_LOSS_UNREADABLE,
-                            .time_ns = now_ns,
-                            .count = 1,
-                            .detail = rec_string(t->s->writer, text.data, text.len)};
-    rec_loss(t->s->writer, &loss);
-    buf_release(&text);
+    if (!t->natives.told)
+        target_note(t, REC_LOSS_UNREADABLE, now_ns, "process %d: %s", t->pid, why);
     t->natives.told = true;
 }
 

@@ -2,6 +2,8 @@
 #include "sample/target.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,23 +171,33 @@ static void note_version(struct target *t)
     rec_process_python(t->s->writer, t->index, rec_string(t->s->writer, version, strlen(version)));
 }
 
-/* What cannot be looked into is a loss with a sentence; told once for each process. */
-static void note_opaque(struct target *t, uint64_t now_ns)
+void target_note(struct target *t, enum rec_loss_kind kind, uint64_t now_ns, const char *fmt, ...)
 {
-    static const char *const why[] = {
-        [PY_OTHER] = "process %d runs another Python than CPython (PyPy?): zond cannot see its functions",
-        [PY_UNSUPPORTED] = "process %d runs CPython %s, which this zond does not know",
-        [PY_DENIED] = "process %d may not be looked into: see `zond doctor`",
-    };
-    struct buf text;
-    buf_init(&text, 512);
-    buf_printf(&text, why[t->found], t->pid, t->runtime.version);
-    struct rec_loss loss = {.kind = REC_LOSS_PROCESS,
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    struct rec_loss loss = {.kind = (uint8_t)kind,
                             .time_ns = now_ns,
                             .count = 1,
-                            .detail = rec_string(t->s->writer, text.data, text.len)};
+                            .detail = rec_string(t->s->writer, text, min_u64((uint64_t)n, sizeof(text) - 1))};
     rec_loss(t->s->writer, &loss);
-    buf_release(&text);
+}
+
+/* What cannot be looked into; told once for each process. */
+static void note_opaque(struct target *t, uint64_t now_ns)
+{
+    if (t->found == PY_OTHER)
+        target_note(t, REC_LOSS_PROCESS, now_ns,
+                    "process %d runs another Python than CPython (PyPy?): zond cannot see its functions",
+                    t->pid);
+    else if (t->found == PY_UNSUPPORTED)
+        target_note(t, REC_LOSS_PROCESS, now_ns, "process %d runs CPython %s, which this zond does not know",
+                    t->pid, t->runtime.version);
+    else if (t->found == PY_DENIED)
+        target_note(t, REC_LOSS_PROCESS, now_ns, "process %d may not be looked into: see `zond doctor`",
+                    t->pid);
 }
 
 static void search(struct target *t, uint64_t now_ns)

@@ -62,6 +62,10 @@ struct target {
     uint64_t cpu_ns; /* of the whole process, when it was read last */
 };
 
+/* A loss of one thing, with a sentence for people. */
+__attribute__((format(printf, 4, 5))) void target_note(struct target *t, enum rec_loss_kind kind,
+                                                       uint64_t now_ns, const char *fmt, ...);
+
 /* Makes the list of threads fit the thread states of all interpreters. -ESRCH: the process is gone. */
 int target_list_threads(struct target *t, uint64_t now_ns);
 /* Looks up the names that are due; part of a listing. */

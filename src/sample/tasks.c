@@ -173,21 +173,14 @@ static int push_chain(struct loop *loop, uint32_t last)
     return err;
 }
 
-/* Tasks beyond TASKS_MAX are a loss with a sentence; told once for each process. */
+/* Tasks beyond TASKS_MAX; told once for each process. */
 static void note_cut(struct target *t, uint64_t now_ns)
 {
-    struct buf text;
-    buf_init(&text, 512);
-    buf_printf(&text,
-               "process %d has an event loop with %d waiting tasks or more: what further ones wait for was "
-               "not looked at",
-               t->pid, TASKS_MAX);
-    struct rec_loss loss = {.kind = REC_LOSS_DROPPED,
-                            .time_ns = now_ns,
-                            .count = 1,
-                            .detail = rec_string(t->s->writer, text.data, text.len)};
-    rec_loss(t->s->writer, &loss);
-    buf_release(&text);
+    target_note(
+        t, REC_LOSS_DROPPED, now_ns,
+        "process %d has an event loop with %d waiting tasks or more: what further ones wait for was not "
+        "looked at",
+        t->pid, TASKS_MAX);
     t->tasks.cut = true;
 }
 
