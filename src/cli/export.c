@@ -9,6 +9,9 @@
 #include "cli/verbs.h"
 #include "cli/view.h"
 
+/* An export is written in pieces of so many bytes. */
+#define BUFFER_BYTES (256u << 10)
+
 static struct export_options export_options_of(const struct options *o, const char *path)
 {
     return (struct export_options){
@@ -31,6 +34,8 @@ static int export_file(const struct options *o, const char *path)
     if (!r)
         return EXIT_ZOND;
     FILE *to = to_stdout ? stdout : fopen(o->output, "we");
+    if (to)
+        setvbuf(to, NULL, _IOFBF, BUFFER_BYTES);
     int rc = to ? export_formats[o->format].write(to, r, &e) : -errno;
     if (to && to != stdout && fclose(to) && rc == 0)
         rc = -errno;

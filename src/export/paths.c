@@ -34,7 +34,9 @@ static int add_node(struct paths *p, uint32_t parent, uint32_t spot, uint32_t *o
         p->nodes = nodes;
         p->cap = cap;
     }
-    p->nodes[p->count] = (struct path_node){.parent = parent, .spot = spot};
+    /* The first is the root. */
+    uint32_t depth = p->count ? p->nodes[parent].depth + 1 : 0;
+    p->nodes[p->count] = (struct path_node){.parent = parent, .spot = spot, .depth = depth};
     *out = p->count++;
     return 0;
 }
@@ -257,9 +259,7 @@ bool paths_next(struct cursor *c, struct path_sample *s)
 
 int paths_unwind(const struct paths *p, uint32_t node, uint32_t **stack, uint32_t *cap, uint32_t *depth)
 {
-    uint32_t n = 0;
-    for (uint32_t i = node; i; i = p->nodes[i].parent)
-        n++;
+    uint32_t n = p->nodes[node].depth;
     if (n > *cap) {
         uint32_t *grown = reallocarray(*stack, n, sizeof(*grown));
         if (!grown)

@@ -24,6 +24,7 @@ struct path_spot {
 struct path_node {
     uint32_t parent; /* 0: the root, which is the empty path */
     uint32_t spot;
+    uint32_t depth;  /* frames of the path; 0: the root */
     uint64_t weight; /* ns of samples with exactly this path, over all threads */
     uint64_t looks;  /* at threads with this path */
 };

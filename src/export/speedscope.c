@@ -39,9 +39,9 @@ static void put_frames(FILE *to, const struct paths *p)
  * `nodes` are its, ends[i] is where the text of the first i + 1 of them ends. */
 struct stack_text {
     struct buf text;
-    uint32_t *nodes, *next;
+    uint32_t *nodes;
     uint32_t *ends;
-    uint32_t depth, cap, next_cap;
+    uint32_t depth, cap;
 };
 
 static int grow(struct stack_text *t, uint32_t depth)
@@ -70,20 +70,18 @@ static void put_uint(struct buf *b, uint32_t v)
 
 static int make_stack(struct stack_text *t, const struct paths *p, uint32_t path)
 {
-    uint32_t depth, same = 0;
-    int rc = paths_unwind(p, path, &t->next, &t->next_cap, &depth);
-    if (rc == 0 && depth > t->cap)
-        rc = grow(t, depth);
+    uint32_t depth = p->nodes[path].depth, same = depth;
+    int rc = depth > t->cap ? grow(t, depth) : 0;
     if (rc)
         return rc;
-    while (same < depth && same < t->depth && t->nodes[same] == t->next[same])
-        same++;
+    /* From the inside to the first node that stands where it did: what is outside of that does, too. */
+    for (uint32_t i = path; same && !(same <= t->depth && t->nodes[same - 1] == i); i = p->nodes[i].parent)
+        t->nodes[--same] = i;
     t->text.len = same ? t->ends[same - 1] : 0;
     for (uint32_t i = same; i < depth; i++) {
         if (i)
             buf_put_u8(&t->text, ',');
-        put_uint(&t->text, p->nodes[t->next[i]].spot);
-        t->nodes[i] = t->next[i];
+        put_uint(&t->text, p->nodes[t->nodes[i]].spot);
         t->ends[i] = (uint32_t)t->text.len;
     }
     t->depth = depth;
@@ -105,7 +103,6 @@ static int put_samples(FILE *to, const struct paths *p, uint32_t thread)
     }
     buf_release(&t.text);
     free(t.nodes);
-    free(t.next);
     free(t.ends);
     return rc;
 }
