@@ -103,7 +103,7 @@ static bool set_registers(Dwfl_Thread *thread, void *arg)
 {
     const struct native *n = arg;
     const struct registers *r = &n->now->registers;
-    for (int i = 0; i < REGISTER_PC; i++) {
+    for (int i = 0; i < REGISTER_COUNT; i++) {
         Dwarf_Word value = r->value[i];
         if (r->known & 1u << i && !dwfl_thread_state_registers(thread, i, 1, &value))
             return false;

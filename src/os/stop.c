@@ -10,11 +10,11 @@
 #include <sys/wait.h>
 #include <time.h>
 
-/* A running thread stops within microseconds, for which we spin; one that waits for its CPU may take longer.
- */
+/* A running thread stops within microseconds, for which we spin; one that waits for its CPU stops when it
+ * gets it, and loses nothing while we wait. */
 #define SPIN_NS 200000
 #define GLANCE_NS 20000
-#define PATIENCE_NS (40 * NS_PER_MS)
+#define PATIENCE_NS NS_PER_S
 
 /* Waits for the stop. The status is that of a stop by ourselves, by a signal, or by job control. */
 static int wait_for_stop(pid_t tid, int *status)

@@ -155,8 +155,9 @@ struct ascent {
     struct checks checks;
     struct doubt doubt; /* the outermost */
     bool cut;
-    bool unchecked; /* a frame was taken on a comparison of its code before this look */
-    bool last;      /* no further attempt follows: take what there is */
+    bool unchecked;  /* a frame was taken on a comparison of its code before this look */
+    bool last;       /* no further attempt follows: take what there is */
+    bool one_moment; /* the thread stood still while it was read: no edge is torn */
     uint64_t now_ns;
 };
 
@@ -186,7 +187,7 @@ static uint32_t caller_place(struct ascent *a, size_t i, struct memo_ids caller,
     if (caller.code == PY_NO_ID || callee == PY_NO_ID || frame->from_c)
         return caller.place;
     uint32_t edge = edge_of(a, i, caller, callee);
-    if (edge == EDGES_NONE || !edges_doubtful(&a->t->edges, edge))
+    if (edge == EDGES_NONE || a->one_moment || !edges_doubtful(&a->t->edges, edge))
         return caller.place;
     if (!a->doubt.at)
         a->doubt = (struct doubt){.at = frame->at, .place = caller.place, .callee = callee};
@@ -304,11 +305,17 @@ static bool still_there(struct target *t, const struct py_stack *stack, const st
     return false;
 }
 
+static bool is_last(const struct pending *p)
+{
+    return p->attempts + 1 >= ATTEMPTS;
+}
+
 /* The stack of s->stack as what is found at this attempt. -EAGAIN: look again. */
 static int find_node(struct target *t, struct pending *p, uint64_t now_ns)
 {
     struct py_stack *stack = &t->s->stack;
-    struct ascent ascent = {.t = t, .stack = stack, .last = p->attempts + 1 >= ATTEMPTS, .now_ns = now_ns};
+    struct ascent ascent = {
+        .t = t, .stack = stack, .last = is_last(p), .one_moment = t->natives.taken, .now_ns = now_ns};
     uint32_t node;
     int err = stack_to_node(&ascent, p->thread, &node);
     if (err)
@@ -343,8 +350,8 @@ static bool take(struct target *t, struct pending *p, uint64_t now_ns)
     enum py_taken taken =
         py_look_take(s->walker, &t->runtime, &p->look, p->attempts >= PATIENT_FROM, &s->stack);
     t->list_stale |= taken == PY_NO_THREAD;
-    if (taken == PY_TAKEN)
-        target_end_hold(t);
+    if (taken == PY_TAKEN && !target_confirm_native(t, p->thread, is_last(p), now_ns))
+        return false;
     if (p->found.doubt.at)
         return watch(t, p, taken, now_ns);
     if (taken == PY_NO_THREAD)

@@ -82,6 +82,19 @@ static bool take_running(struct target *t, struct thread *thread, uint64_t now_n
            native_copy_stack(n->native, &n->moment) == 0;
 }
 
+/* Takes a thread that is `where`; it may go from waiting to running and back meanwhile. */
+static void take_moment(struct target *t, struct thread *thread, struct proc_syscall where, uint64_t now_ns)
+{
+    struct natives *n = &t->natives;
+    n->taken = false;
+    for (int i = 0; i < ATTEMPTS && !where.running && !n->taken; i++)
+        n->taken = take_waiting(n, thread, &where);
+    if (where.running)
+        n->taken = take_running(t, thread, now_ns);
+    if (!n->taken)
+        note(t, now_ns, "a thread did not stand still to be copied: it is shown without native frames");
+}
+
 void target_take_native(struct target *t, struct thread *thread, uint64_t now_ns)
 {
     struct natives *n = &t->natives;
@@ -89,21 +102,32 @@ void target_take_native(struct target *t, struct thread *thread, uint64_t now_ns
     if (!begin(t, now_ns))
         return;
     n->moment.tid = thread->tid;
-    struct proc_syscall where = {.running = !thread->blocked, .sp = thread->sp, .pc = thread->pc};
-    for (int i = 0; i < ATTEMPTS && !where.running && !n->taken; i++)
-        n->taken = take_waiting(n, thread, &where);
-    if (where.running)
-        n->taken = take_running(t, thread, now_ns);
+    take_moment(t, thread,
+                (struct proc_syscall){.running = !thread->blocked, .sp = thread->sp, .pc = thread->pc},
+                now_ns);
 }
 
-void target_end_hold(struct target *t)
+bool target_confirm_native(struct target *t, struct thread *thread, bool last, uint64_t now_ns)
 {
-    stop_end(&t->natives.held);
+    struct natives *n = &t->natives;
+    const uint64_t *taken = n->moment.registers.value;
+    struct proc_syscall where;
+    if (!n->taken || n->held.tid) {
+        stop_end(&n->held);
+        return true;
+    }
+    if (proc_thread_syscall(&thread->files, &where) != 0)
+        n->taken = false;
+    else if (where.running || where.sp != taken[REGISTER_SP] || where.pc != taken[REGISTER_PC])
+        last ? (void)(n->taken = false) : take_moment(t, thread, where, now_ns);
+    else
+        return true;
+    return !n->taken;
 }
 
 void target_end_native(struct target *t)
 {
-    target_end_hold(t);
+    stop_end(&t->natives.held);
     t->natives.taken = false;
 }
 
@@ -263,8 +287,10 @@ uint32_t target_native_node(struct target *t, const struct thread *thread, const
     if (!n->taken)
         return node;
     n->taken = false;
-    if (native_unwind(n->native, &n->moment, &n->stack) != 0)
+    if (native_unwind(n->native, &n->moment, &n->stack) != 0) {
+        note(t, now_ns, "a thread's stack makes no sense: it is shown without native frames");
         return node;
+    }
     struct merger m = {.t = t,
                        .python = stack,
                        .stack = &n->stack,

@@ -85,8 +85,9 @@ bool target_frame_calls(struct target *t, const struct py_frame *frame, uint64_t
 /* Takes the registers and the stack of a thread that is about to be looked at. One that runs is held from now
  * on, so that its Python frames are of the same moment; one that waits is not touched. */
 void target_take_native(struct target *t, struct thread *thread, uint64_t now_ns);
-/* Its Python frames are copied, too: it goes on. */
-void target_end_hold(struct target *t);
+/* Its Python frames are copied, too, and it goes on. True when they are of the same moment, or when there is
+ * nothing native; else it was taken again, and its Python frames must be read again. last: not again. */
+bool target_confirm_native(struct target *t, struct thread *thread, bool last, uint64_t now_ns);
 /* Turns what was taken and the Python frames into a node: `node` when nothing was. */
 uint32_t target_native_node(struct target *t, const struct thread *thread, const struct py_stack *stack,
                             uint32_t node, uint64_t now_ns);
