@@ -41,15 +41,19 @@ void watch_release(struct watch *w)
     w->fd = -1;
 }
 
-/* False: there is nothing of that number. */
+/* False: there is nothing of that number. A thread's stat is not read: the kernel adds up all threads of the
+ * process for it. */
 static bool look_at(pid_t pid, void (*born)(void *, pid_t, pid_t), void *ctx)
 {
     struct proc_stat st;
     pid_t leader;
-    if (proc_stat(pid, &st) != 0 || proc_tgid(pid, &leader) != 0)
+    if (proc_tgid(pid, &leader) != 0)
         return false;
-    if (leader == pid)
-        born(ctx, pid, st.ppid);
+    if (leader != pid)
+        return true;
+    if (proc_stat(pid, &st) != 0)
+        return false;
+    born(ctx, pid, st.ppid);
     return true;
 }
 

@@ -16,28 +16,48 @@ struct listing {
     struct target *t;
     uint64_t now_ns;
     uint64_t interp;
-    struct thread *near; /* found last: the search for the next begins behind it */
+    struct thread *near; /* found last: the next is mostly behind it */
+    struct map places;   /* native tid -> index in known; empty until it is needed */
+    struct thread **known;
+    size_t known_count, known_cap;
     struct thread **end; /* where a new thread is linked in */
     struct map *tids;    /* tid in the target's PID namespace -> ours; NULL when they are the same */
 };
 
-static struct thread *find_between(struct thread *from, const struct thread *to, uint64_t native_tid)
+static int index_thread(struct listing *l, struct thread *thread)
 {
-    while (from && from != to && (from->native_tid != native_tid || from->gone))
-        from = from->next;
-    return from == to ? NULL : from;
+    if (l->known_count == l->known_cap) {
+        size_t cap = max_u64(64, l->known_cap * 2);
+        struct thread **known = realloc(l->known, cap * sizeof(*known));
+        if (!known)
+            return -ENOMEM;
+        l->known = known;
+        l->known_cap = cap;
+    }
+    l->known[l->known_count] = thread;
+    return map_put(&l->places, thread->native_tid, (uint32_t)l->known_count++);
 }
 
-/* The thread states come in the order of the last listing, mostly: so the next thread is mostly the next. */
-static struct thread *find_thread(struct listing *l, uint64_t native_tid)
+/* The thread states come in the order of the last listing, mostly: so the next thread is mostly the next, and
+ * the index is made when it is not. *out: NULL for a new one. */
+static int find_thread(struct listing *l, uint64_t native_tid, struct thread **out)
 {
-    struct thread *behind = l->near ? l->near->next : NULL;
-    struct thread *found = find_between(behind, NULL, native_tid);
-    if (!found)
-        found = find_between(l->t->threads, behind, native_tid);
-    if (found)
-        l->near = found;
-    return found;
+    struct thread *next = l->near ? l->near->next : l->t->threads;
+    if (next && next->native_tid == native_tid && !next->gone) {
+        *out = l->near = next;
+        return 0;
+    }
+    if (!l->places.count) {
+        for (struct thread *thread = l->t->threads; thread; thread = thread->next) {
+            int err = thread->gone ? 0 : index_thread(l, thread);
+            if (err)
+                return err;
+        }
+    }
+    uint32_t place = map_get(&l->places, native_tid);
+    *out = place == MAP_NONE ? NULL : l->known[place];
+    l->near = *out ? *out : l->near;
+    return 0;
 }
 
 /* The name follows at the end of the listing. */
@@ -66,7 +86,7 @@ static int add_thread(struct listing *l, const struct py_thread *state, struct t
     *l->end = *out = thread;
     l->end = &thread->next;
     l->t->thread_count++;
-    return 0;
+    return l->places.count ? index_thread(l, thread) : 0;
 }
 
 /* A thread state goes to its kernel thread, whether that was known by another one or is new. Of two in one
@@ -78,8 +98,10 @@ static int list_one(void *ctx, const struct py_thread *state)
     l->t->list_soon |= !state->native_tid;
     if (!state->native_tid)
         return 0;
-    struct thread *thread = find_thread(l, state->native_tid);
-    int err = thread ? 0 : add_thread(l, state, &thread);
+    struct thread *thread;
+    int err = find_thread(l, state->native_tid, &thread);
+    if (!err && !thread)
+        err = add_thread(l, state, &thread);
     if (err || !thread)
         return err;
     if (!thread->seen)
@@ -139,6 +161,8 @@ int target_list_threads(struct target *t, uint64_t now_ns)
     struct map tids;
     map_init(&tids);
     struct listing l = {.t = t, .now_ns = now_ns, .end = &t->threads, .tids = t->same_pid_ns ? NULL : &tids};
+    uint64_t begun_ns = clock_ns();
+    map_init(&l.places);
     t->list_soon = false;
     for (struct thread *thread = t->threads; thread; thread = thread->next) {
         thread->seen = false;
@@ -147,6 +171,8 @@ int target_list_threads(struct target *t, uint64_t now_ns)
     int err = t->same_pid_ns ? 0 : proc_threads(t->pid, add_tid, &tids);
     if (!err)
         err = list_interps(t, &l);
+    map_release(&l.places);
+    free(l.known);
     map_release(&tids);
     /* A list that changed while it was walked is complete enough to add threads, not to drop any. */
     for (struct thread *thread = t->threads; thread && !err; thread = thread->next)
@@ -155,5 +181,6 @@ int target_list_threads(struct target *t, uint64_t now_ns)
     t->list_stale = err == -EAGAIN;
     t->listed_ns = now_ns;
     target_name_threads(t, now_ns);
+    t->list_took_ns = clock_ns() - begun_ns;
     return err == -EAGAIN || err == -EFAULT ? 0 : err;
 }

@@ -16,6 +16,8 @@
 #define EXEC_CHECK_NS (50 * NS_PER_MS)
 #define LIST_AGAIN_NS (100 * NS_PER_MS)
 #define LIST_SOON_NS (2 * NS_PER_MS)
+/* Between two listings, so many times what the last one took: ten thousand threads take 15 ms. */
+#define LIST_REST 4
 #define COMMAND_MAX (64u << 10)
 
 int sampling_init(struct sampling *s, struct rec_writer *writer)
@@ -286,8 +288,9 @@ static bool interps_remain(struct target *t)
 static void look_into(struct target *t, uint64_t now_ns)
 {
     int err = 0;
-    uint64_t again_ns = t->list_soon ? LIST_SOON_NS : LIST_AGAIN_NS;
-    if (t->list_stale || now_ns - t->listed_ns > again_ns)
+    uint64_t age_ns = now_ns - t->listed_ns;
+    bool due = t->list_stale || age_ns > (t->list_soon ? LIST_SOON_NS : LIST_AGAIN_NS);
+    if (due && age_ns >= LIST_REST * t->list_took_ns)
         err = target_list_threads(t, now_ns);
     if (!err)
         err = target_look_threads(t, now_ns);

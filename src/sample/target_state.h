@@ -57,7 +57,7 @@ struct target {
     size_t thread_count;
     bool list_stale; /* the list of threads must be made anew */
     bool list_soon;  /* a thread state waits for its thread to start: listed again soon */
-    uint64_t listed_ns;
+    uint64_t listed_ns, list_took_ns;
     uint64_t looks;
     uint64_t cpu_ns; /* of the whole process, when it was read last */
 };
