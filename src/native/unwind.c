@@ -1,13 +1,10 @@
 /* unwind: see unwind.h. */
 #include "native/unwind.h"
 
-#include <dwarf.h>
-#include <elfutils/libdwfl.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "os/proc.h"
+#include "native/expression.h"
 
 /* Below the stack pointer: what a leaf function may use without moving it. */
 #define RED_ZONE 128
@@ -16,151 +13,39 @@
 #define CALL_DIRECT 5
 /* How far into a function its caller's target is believed to be its beginning. */
 #define FUNCTION_MAX (64u << 10)
-/* How far up the stack a frame pointer is looked for: the size of a function's frame. */
+/* How far up the stack a caller is looked for: the size of a function's frame. */
 #define GUESS_BYTES 4096
+#define PAGE 4096u
 
-/* now: the moment that is unwound, and where to; during native_unwind only. */
-struct native {
-    pid_t pid;
-    Dwfl *dwfl;
-    struct memory memory;
-    const struct moment *now;
-    struct native_stack *to;
-};
-
-/* Modules --------------------------------------------------------------------------------------------- */
-
-/* A file as the process has it mapped, also one of a container or one that was replaced since. */
-struct wanted {
-    pid_t pid;
-    const char *path;
-    int fd;
-};
-
-static int open_if_wanted(void *ctx, const struct proc_map *map)
+int native_init(struct native *n, pid_t pid)
 {
-    struct wanted *w = ctx;
-    if (strcmp(map->path, w->path) != 0)
-        return 0;
-    w->fd = proc_open_mapped(w->pid, map);
-    return 1;
+    *n = (struct native){.memory = {.pid = pid}};
+    int err = modules_init(&n->modules, pid);
+    cfi_init(&n->cfi, &n->modules);
+    return err;
 }
 
-static int find_elf(Dwfl_Module *module, void **data, const char *name, Dwarf_Addr base, char **file,
-                    Elf **elf)
+void native_release(struct native *n)
 {
-    struct wanted w = {.path = name, .fd = -1};
-    w.pid = (pid_t)(intptr_t)*data;
-    if (name[0] != '/')
-        return dwfl_linux_proc_find_elf(module, data, name, base, file, elf); /* the vDSO: read from memory */
-    proc_maps(w.pid, open_if_wanted, &w);
-    *file = w.fd >= 0 ? strdup(name) : NULL;
-    return w.fd;
+    cfi_release(&n->cfi);
+    modules_release(&n->modules);
 }
 
-static int set_pid(Dwfl_Module *module, void **data, const char *name, Dwarf_Addr start, void *arg)
-{
-    const struct native *n = arg;
-    (void)module;
-    (void)name;
-    (void)start;
-    *data = (void *)(intptr_t)n->pid;
-    return DWARF_CB_OK;
-}
+/* Memory of the moment ---------------------------------------------------------------------------------- */
 
-/* Threads: the one moment ---------------------------------------------------------------------------------
- */
-
-static pid_t next_thread(Dwfl *dwfl, void *arg, void **thread_arg)
-{
-    (void)dwfl;
-    (void)arg;
-    (void)thread_arg;
-    return 0;
-}
-
-static bool get_thread(Dwfl *dwfl, pid_t tid, void *arg, void **thread_arg)
-{
-    struct native *n = arg;
-    (void)dwfl;
-    *thread_arg = n;
-    return n->now && n->now->tid == tid;
-}
-
-static bool read_memory(Dwfl *dwfl, Dwarf_Addr at, Dwarf_Word *result, void *arg)
-{
-    struct native *n = arg;
-    const struct moment *m = n->now;
-    (void)dwfl;
-    if (at >= m->copied_from && at - m->copied_from + sizeof(*result) <= m->copied) {
-        memcpy(result, m->copy + (at - m->copied_from), sizeof(*result));
-        return true;
-    }
-    return memory_read(&n->memory, at, result, sizeof(*result)) == 0;
-}
-
-static bool set_registers(Dwfl_Thread *thread, void *arg)
-{
-    const struct native *n = arg;
-    const struct registers *r = &n->now->registers;
-    for (int i = 0; i < REGISTER_COUNT; i++) {
-        Dwarf_Word value = r->value[i];
-        if (r->known & 1u << i && !dwfl_thread_state_registers(thread, i, 1, &value))
-            return false;
-    }
-    dwfl_thread_state_register_pc(thread, r->value[REGISTER_PC]);
-    return true;
-}
-
-static const Dwfl_Thread_Callbacks thread_callbacks = {.next_thread = next_thread,
-                                                       .get_thread = get_thread,
-                                                       .memory_read = read_memory,
-                                                       .set_initial_registers = set_registers};
-
-/* Debug files are looked for beside the library and by build-id, where distributions put them. */
-static char *debuginfo_path;
-static const Dwfl_Callbacks callbacks = {
-    .find_elf = find_elf, .find_debuginfo = dwfl_standard_find_debuginfo, .debuginfo_path = &debuginfo_path};
-
-int native_new(pid_t pid, struct native **out)
-{
-    struct native *n = calloc(1, sizeof(*n));
-    if (!n)
-        return -ENOMEM;
-    n->pid = n->memory.pid = pid;
-    n->dwfl = dwfl_begin(&callbacks);
-    int err = n->dwfl ? dwfl_linux_proc_report(n->dwfl, pid) : -ENOMEM;
-    if (!err && dwfl_report_end(n->dwfl, NULL, NULL) != 0)
-        err = -EINVAL;
-    if (!err)
-        dwfl_getmodules(n->dwfl, set_pid, n, 0);
-    if (!err && !dwfl_attach_state(n->dwfl, NULL, pid, &thread_callbacks, n))
-        err = -ENOEXEC;
-    if (err) {
-        native_free(n);
-        return err > 0 ? -err : err;
-    }
-    *out = n;
-    return 0;
-}
-
-void native_free(struct native *n)
-{
-    if (!n)
-        return;
-    if (n->dwfl)
-        dwfl_end(n->dwfl);
-    free(n);
-}
-
-int native_copy_stack(struct native *n, struct moment *m)
+int native_copy_stack(struct native *n, struct moment *m, uint64_t end)
 {
     uint64_t from = m->registers.value[REGISTER_SP] - RED_ZONE;
     m->copied_from = from;
     m->copied = 0;
+    if (end > from && end - from <= NATIVE_COPY_MAX &&
+        memory_read(&n->memory, from, m->copy, end - from) == 0) {
+        m->copied = end - from;
+        return 0;
+    }
     /* The stack ends within these pages somewhere: what is not mapped ends the copy. */
-    for (size_t want = NATIVE_COPY_MAX; want >= 4096; want /= 2) {
-        size_t end = (from + want) & ~(uint64_t)4095, len = end - from;
+    for (size_t want = NATIVE_COPY_MAX; want >= PAGE; want /= 2) {
+        size_t len = ((from + want) & ~(uint64_t)(PAGE - 1)) - from;
         if (memory_read(&n->memory, from, m->copy, len) == 0) {
             m->copied = len;
             return 0;
@@ -169,62 +54,103 @@ int native_copy_stack(struct native *n, struct moment *m)
     return -EFAULT;
 }
 
-static int take_frame(Dwfl_Frame *frame, void *arg)
+/* The 8 bytes at an address, from the copy or, where it does not reach, as they are now. */
+struct reader {
+    struct native *native;
+    const struct moment *moment;
+};
+
+static int read_word(void *ctx, uint64_t at, uint64_t *value)
 {
-    struct native *n = arg;
-    struct native_stack *to = n->to;
-    Dwarf_Addr pc;
-    Dwarf_Word sp = 0;
-    bool executes;
-    if (to->depth == NATIVE_DEPTH_MAX) {
-        to->truncated = true;
-        return DWARF_CB_ABORT;
+    struct reader *r = ctx;
+    struct native *n = r->native;
+    const struct moment *m = r->moment;
+    if (at >= m->copied_from && at - m->copied_from + sizeof(*value) <= m->copied) {
+        memcpy(value, m->copy + (at - m->copied_from), sizeof(*value));
+        return 0;
     }
-    if (!dwfl_frame_pc(frame, &pc, &executes))
-        return DWARF_CB_ABORT;
-#ifdef HAVE_DWFL_FRAME_REG
-    if (dwfl_frame_reg(frame, REGISTER_SP, &sp) != 0)
-        sp = 0;
-#endif
-    to->frames[to->depth++] = (struct native_frame){.pc = executes ? pc : pc - 1, .sp = sp};
-    return DWARF_CB_OK;
+    if (at < n->window_from || at - n->window_from + sizeof(*value) > n->window_len) {
+        n->window_len = 0;
+        /* Up to the end of a page, so that all of it is mapped, or none. */
+        size_t len = PAGE - at % PAGE;
+        int err = memory_read(&n->memory, at, n->window, len);
+        if (err)
+            return err;
+        n->window_from = at;
+        n->window_len = len;
+        if (len < sizeof(*value))
+            return memory_read(&n->memory, at, value, sizeof(*value));
+    }
+    memcpy(value, n->window + (at - n->window_from), sizeof(*value));
+    return 0;
 }
 
-/* A thread starts in a function whose frame information says that it returns to nowhere. */
-static bool is_start(struct native *n, uint64_t pc)
+/* One step outwards -------------------------------------------------------------------------------------- */
+
+static int find_cfa(struct native *n, const struct cfi *cfi, const struct expression_context *in,
+                    uint64_t *cfa)
 {
-    Dwarf_Addr bias;
-    Dwarf_Frame *frame = NULL;
-    Dwarf_Op memory[3], *ops = NULL;
-    size_t count = 1;
-    Dwfl_Module *module = dwfl_addrmodule(n->dwfl, pc);
-    Dwarf_CFI *cfi = module ? dwfl_module_eh_cfi(module, &bias) : NULL;
-    if (!cfi || dwarf_cfi_addrframe(cfi, pc - bias, &frame) != 0)
-        return false;
-    bool nowhere =
-        dwarf_frame_register(frame, REGISTER_PC, memory, &ops, &count) == 0 && !count && ops == memory;
-    free(frame);
-    return nowhere;
+    bool is_value;
+    if (cfi->cfa_register == CFA_EXPRESSION)
+        return expression_eval(&n->cfi.expressions[cfi->cfa_offset], in, cfa, &is_value);
+    if (!(in->registers->known & 1u << cfi->cfa_register))
+        return -ENODATA;
+    *cfa = in->registers->value[cfi->cfa_register] + (uint64_t)(int64_t)cfi->cfa_offset;
+    return 0;
 }
 
-static void unwind(struct native *n, const struct moment *m, struct native_stack *out)
+static int find_register(struct native *n, const struct rule *rule, const struct expression_context *in,
+                         int i, uint64_t *value)
 {
-    out->depth = 0;
-    out->truncated = false;
-    n->now = m;
-    n->to = out;
-    dwfl_getthread_frames(n->dwfl, m->tid, take_frame, n);
-    out->whole = out->depth && is_start(n, out->frames[out->depth - 1].pc);
-    n->now = NULL;
-    n->to = NULL;
+    bool is_value = false;
+    int err = 0;
+    switch (rule->kind) {
+    case RULE_SAME:
+        *value = in->registers->value[i];
+        return in->registers->known & 1u << i ? 0 : -ENODATA;
+    case RULE_AT_CFA:
+        *value = in->cfa + (uint64_t)(int64_t)rule->offset;
+        break;
+    case RULE_EXPRESSION:
+        err = expression_eval(&n->cfi.expressions[rule->offset], in, value, &is_value);
+        break;
+    default:
+        return -ENODATA;
+    }
+    return err || is_value ? err : in->read(in->ctx, *value, value);
 }
+
+/* The registers of the caller. */
+static int step(const struct reader *reader, const struct cfi *cfi, struct registers *r)
+{
+    struct reader from = *reader;
+    struct registers caller = {0};
+    struct expression_context in = {.registers = r, .read = read_word, .ctx = &from};
+    uint64_t cfa;
+    int err = find_cfa(from.native, cfi, &in, &cfa);
+    if (err)
+        return err;
+    in.cfa = cfa;
+    for (int i = 0; i < REGISTER_COUNT; i++) {
+        if (find_register(from.native, &cfi->rules[i], &in, i, &caller.value[i]) == 0)
+            caller.known |= 1u << i;
+    }
+    if (cfi->rules[REGISTER_SP].kind == RULE_UNDEFINED) {
+        caller.value[REGISTER_SP] = cfa;
+        caller.known |= 1u << REGISTER_SP;
+    }
+    *r = caller;
+    return caller.known & 1u << REGISTER_PC ? 0 : -ENODATA;
+}
+
+/* Guesses ------------------------------------------------------------------------------------------------ */
 
 /* Did a call return to this address? By a direct one, to a function that begins not far before `callee`. */
 static bool follows_call(struct native *n, uint64_t address, uint64_t callee)
 {
     uint8_t code[CALL_MAX];
     int32_t distance;
-    if (!dwfl_addrmodule(n->dwfl, address) ||
+    if (!dwfl_addrmodule(n->modules.dwfl, address) ||
         memory_read(&n->memory, address - CALL_MAX, code, CALL_MAX) != 0)
         return false;
     if (code[CALL_MAX - CALL_DIRECT] == 0xe8) {
@@ -240,6 +166,61 @@ static bool follows_call(struct native *n, uint64_t address, uint64_t callee)
     return false;
 }
 
+/* The caller of a function without call frame information. The frame pointer leads to it if the function has
+ * saved one; else it is the innermost address on the stack that can be returned to from here. */
+static int guess_step(const struct reader *reader, uint64_t pc, struct registers *r)
+{
+    struct reader from = *reader;
+    uint64_t fp = r->value[REGISTER_FP], sp = r->value[REGISTER_SP], back;
+    if (r->known & 1u << REGISTER_FP && fp >= sp && fp < sp + NATIVE_COPY_MAX && fp % 8 == 0 &&
+        read_word(&from, fp + 8, &back) == 0 && follows_call(from.native, back, pc)) {
+        uint64_t outer = 0;
+        int err = read_word(&from, fp, &outer);
+        *r = (struct registers){.known = 1u << REGISTER_FP | 1u << REGISTER_SP | 1u << REGISTER_PC};
+        r->value[REGISTER_FP] = outer;
+        r->value[REGISTER_SP] = fp + 16;
+        r->value[REGISTER_PC] = back;
+        return err;
+    }
+    for (uint64_t at = sp; at < sp + GUESS_BYTES && read_word(&from, at, &back) == 0; at += 8) {
+        if (!follows_call(from.native, back, pc))
+            continue;
+        /* What the function saved and where is not known: callee-saved registers are taken as they are. */
+        r->value[REGISTER_SP] = at + 8;
+        r->value[REGISTER_PC] = back;
+        return 0;
+    }
+    return -ENODATA;
+}
+
+/* The whole ---------------------------------------------------------------------------------------------- */
+
+static void unwind(struct native *n, const struct moment *m, struct native_stack *out)
+{
+    const struct reader reader = {.native = n, .moment = m};
+    struct registers r = m->registers;
+    bool interrupted = true, guessed = false;
+    int err = 0;
+    out->depth = 0;
+    out->whole = false;
+    while (!err && !out->whole && out->depth < NATIVE_DEPTH_MAX) {
+        uint64_t at = r.value[REGISTER_PC] - !interrupted, sp = r.value[REGISTER_SP];
+        out->frames[out->depth++] = (struct native_frame){.pc = at, .sp = sp, .guessed = guessed};
+        const struct cfi *cfi = cfi_find(&n->cfi, at);
+        guessed = !cfi;
+        interrupted = cfi && cfi->signal;
+        out->whole = cfi && cfi->rules[REGISTER_PC].kind == RULE_UNDEFINED;
+        if (cfi && !out->whole)
+            err = step(&reader, cfi, &r);
+        else if (!cfi)
+            err = guess_step(&reader, at, &r);
+        /* Outwards, but from a handler that runs on a stack of its own. */
+        if (!interrupted && !out->whole && r.value[REGISTER_SP] <= sp)
+            err = -EINVAL;
+    }
+    out->truncated = !err && !out->whole;
+}
+
 /* Of a thread that waits the frame pointer is not known. The function that could not be left has saved its
  * caller's, with the address that it returns to behind it: the innermost such pair that leads to the thread's
  * start is it. */
@@ -247,7 +228,7 @@ static void guess_frame_pointer(struct native *n, const struct moment *m, struct
 {
     struct moment guess = *m;
     const struct native_frame last = out->frames[out->depth - 1];
-    uint64_t sp = max_u64(last.sp, m->registers.value[REGISTER_SP]), end = m->copied_from + m->copied;
+    uint64_t sp = last.sp, end = m->copied_from + m->copied;
     guess.registers.known |= 1u << REGISTER_FP;
     for (uint64_t at = sp; at + 16 <= end && at < sp + GUESS_BYTES; at += 8) {
         uint64_t pair[2];
@@ -262,31 +243,10 @@ static void guess_frame_pointer(struct native *n, const struct moment *m, struct
     unwind(n, m, out);
 }
 
-int native_unwind(struct native *n, const struct moment *m, struct native_stack *out)
+void native_unwind(struct native *n, const struct moment *m, struct native_stack *out)
 {
+    n->window_len = 0;
     unwind(n, m, out);
-    if (out->depth && !out->whole && !out->truncated && !(m->registers.known & 1u << REGISTER_FP))
+    if (!out->whole && !out->truncated && !(m->registers.known & 1u << REGISTER_FP))
         guess_frame_pointer(n, m, out);
-    return out->depth ? 0 : -ENODATA;
-}
-
-struct native_place native_place(struct native *n, uint64_t address)
-{
-    struct native_place place = {.function = "", .module = ""};
-    Dwfl_Module *module = dwfl_addrmodule(n->dwfl, address);
-    if (!module)
-        return place;
-    GElf_Off offset;
-    GElf_Sym symbol;
-    Dwarf_Addr start = 0;
-    place.module = dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, NULL, NULL);
-    place.offset = address - start;
-    const char *function = dwfl_module_addrinfo(module, address, &offset, &symbol, NULL, NULL, NULL);
-    /* Beyond the end of the nearest symbol is a function that has none. */
-    if (function && (!symbol.st_size || offset < symbol.st_size))
-        place.function = function;
-    Dwfl_Line *line = dwfl_module_getsrc(module, address);
-    if (line)
-        place.source = dwfl_lineinfo(line, NULL, &place.line, NULL, NULL, NULL);
-    return place;
 }

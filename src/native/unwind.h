@@ -1,13 +1,14 @@
-/* unwind: the native stack of one thread, from its registers and a copy of its stack, and what its frames
- * are.
+/* unwind: the native stack of one thread, from its registers and a copy of its stack.
  *
- * By libdwfl (decisions/0021): call frame information of the executable, the libraries and the vDSO, found in
- * their .eh_frame or .debug_frame; where there is none, frame pointers. One object per process, used by one
- * thread. Knows nothing of Python, and stops nothing: whoever stopped the thread took the copy.
+ * By call frame information (cfi.h). Where there is none for an address, by what the stack looks like: such
+ * frames are marked as guessed. One object per process, used by one thread. Knows nothing of Python, and
+ * stops nothing: whoever stopped the thread took the copy.
  */
 #ifndef ZOND_NATIVE_UNWIND_H
 #define ZOND_NATIVE_UNWIND_H
 
+#include "native/cfi.h"
+#include "native/modules.h"
 #include "os/memory.h"
 #include "os/stop.h"
 
@@ -16,12 +17,21 @@
 /* Of a thread's stack, at most this much is copied from its pointer on; what is deeper is read when it is
  * needed. */
 #define NATIVE_COPY_MAX (256u << 10)
+/* What is beyond the copy is read in pieces of so many bytes. */
+#define NATIVE_WINDOW 4096
 
-struct native;
+struct native {
+    struct modules modules;
+    struct cfi_cache cfi;
+    struct memory memory;
+    uint64_t window_from;
+    size_t window_len;
+    uint8_t window[NATIVE_WINDOW];
+};
 
-/* pid: its maps and files are read now. 0 or a negative errno. */
-int native_new(pid_t pid, struct native **out);
-void native_free(struct native *n);
+/* pid: its maps and files are read now. 0 or a negative errno; n needs no release then. */
+int native_init(struct native *n, pid_t pid);
+void native_release(struct native *n);
 
 /* A moment of a thread. copy: memory from `copied_from` on; owned by whoever made it. */
 struct moment {
@@ -32,13 +42,14 @@ struct moment {
     uint8_t *copy; /* room for NATIVE_COPY_MAX */
 };
 
-/* Copies the registers that are known and the stack. */
-int native_copy_stack(struct native *n, struct moment *m);
+/* Copies the stack, up to `end`; 0: where it ends is not known. */
+int native_copy_stack(struct native *n, struct moment *m, uint64_t end);
 
 /* pc: within the instruction that is executed, or that calls. sp: the frame lies from here up to the sp of
- * the next; 0: not known. */
+ * the next. guessed: it was found without call frame information of the function inside of it. */
 struct native_frame {
     uint64_t pc, sp;
+    bool guessed;
 };
 
 /* A stack, innermost frame first. whole: the unwinding ended at the thread's start. frames has room for
@@ -50,19 +61,7 @@ struct native_stack {
     bool truncated;
 };
 
-/* 0, or a negative errno when not even the innermost frame is known. */
-int native_unwind(struct native *n, const struct moment *m, struct native_stack *out);
-
-/* What is at an address. function: as the symbol table has it, "" when there is none there; module: path of
- * the file, and where in it that is mapped; source and line where there is debug information, else NULL and
- * 0. Valid until native_free. */
-struct native_place {
-    const char *function;
-    const char *module;
-    uint64_t offset;
-    const char *source;
-    int line;
-};
-struct native_place native_place(struct native *n, uint64_t address);
+/* There is at least one frame. */
+void native_unwind(struct native *n, const struct moment *m, struct native_stack *out);
 
 #endif

@@ -28,7 +28,7 @@ static int index_thread(struct listing *l, struct thread *thread)
 {
     if (l->known_count == l->known_cap) {
         size_t cap = max_u64(64, l->known_cap * 2);
-        struct thread **known = realloc(l->known, cap * sizeof(*known));
+        struct thread **known = realloc(l->known, cap * sizeof(struct thread *));
         if (!known)
             return -ENOMEM;
         l->known = known;

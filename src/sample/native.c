@@ -33,21 +33,23 @@ static void note(struct target *t, uint64_t now_ns, const char *why)
 static bool begin(struct target *t, uint64_t now_ns)
 {
     struct natives *n = &t->natives;
-    if (n->native || n->failed)
-        return n->native;
+    if (n->open || n->failed)
+        return n->open;
     n->moment.copy = malloc(NATIVE_COPY_MAX);
     n->stack.frames = malloc(NATIVE_DEPTH_MAX * sizeof(*n->stack.frames));
-    n->failed = !n->moment.copy || !n->stack.frames || native_new(t->pid, &n->native) != 0;
+    n->open = n->moment.copy && n->stack.frames && native_init(&n->native, t->pid) == 0;
+    n->failed = !n->open;
     if (n->failed)
         note(t, now_ns, "what it has mapped cannot be read, so its stacks are shown without native frames");
-    return n->native;
+    return n->open;
 }
 
 void target_forget_native(struct target *t)
 {
     struct natives *n = &t->natives;
     stop_end(&n->held);
-    native_free(n->native);
+    if (n->open)
+        native_release(&n->native);
     free(n->moment.copy);
     free(n->stack.frames);
     *n = (struct natives){0};
@@ -61,7 +63,7 @@ static bool take_waiting(struct natives *n, const struct thread *thread, struct 
     *r = (struct registers){.known = 1u << REGISTER_SP | 1u << REGISTER_PC};
     r->value[REGISTER_SP] = before.sp;
     r->value[REGISTER_PC] = before.pc;
-    return before.sp && native_copy_stack(n->native, &n->moment) == 0 &&
+    return before.sp && native_copy_stack(&n->native, &n->moment, 0) == 0 &&
            proc_thread_syscall(&thread->files, where) == 0 && !where->running && where->sp == before.sp &&
            where->pc == before.pc;
 }
@@ -79,7 +81,7 @@ static bool take_running(struct target *t, struct thread *thread, uint64_t now_n
         return false;
     t->s->stops++;
     return stop_registers(&n->held, &n->moment.registers) == 0 &&
-           native_copy_stack(n->native, &n->moment) == 0;
+           native_copy_stack(&n->native, &n->moment, 0) == 0;
 }
 
 /* Takes a thread that is `where`; it may go from waiting to running and back meanwhile. */
@@ -185,7 +187,7 @@ static bool runs_next(const struct merger *m, size_t i, const struct native_plac
 {
     const struct native_frame *f = &m->stack->frames[i];
     uint64_t entry = next_entry(m);
-    if (entry && f->sp)
+    if (entry)
         return entry >= f->sp && (i + 1 == m->stack->depth || entry < f[1].sp);
     return m->left && strncmp(place->function, EVAL, sizeof(EVAL) - 1) == 0;
 }
@@ -195,10 +197,10 @@ static size_t count_outer_runs(const struct merger *m)
 {
     const struct native_stack *stack = m->stack;
     size_t evals = 0, runs = count_runs(m);
-    if (stack->whole || (next_entry(m) && stack->frames[0].sp))
+    if (stack->whole || next_entry(m))
         return 0;
     for (size_t i = 0; i < stack->depth; i++) {
-        struct native_place place = native_place(m->t->natives.native, stack->frames[i].pc);
+        struct native_place place = modules_place(&m->t->natives.native.modules, stack->frames[i].pc);
         evals += runs_next(m, i, &place);
     }
     return runs > evals ? runs - evals : 0;
@@ -210,7 +212,7 @@ static void push_outer_runs(struct merger *m)
     for (size_t runs = count_outer_runs(m); runs; runs--)
         push_run(m);
     /* Of several that lie beyond the last native frame, that one can run the innermost. */
-    while (!m->stack->whole && end && next_entry(m) >= end) {
+    while (!m->stack->whole && next_entry(m) >= end) {
         size_t i = m->left;
         do
             i--;
@@ -269,7 +271,7 @@ static void merge(struct merger *m)
     const struct native_stack *stack = m->stack;
     push_outer_runs(m);
     for (size_t i = stack->depth; i-- > 0;) {
-        struct native_place place = native_place(m->t->natives.native, stack->frames[i].pc);
+        struct native_place place = modules_place(&m->t->natives.native.modules, stack->frames[i].pc);
         if (runs_next(m, i, &place))
             push_run(m);
         else
@@ -287,10 +289,7 @@ uint32_t target_native_node(struct target *t, const struct thread *thread, const
     if (!n->taken)
         return node;
     n->taken = false;
-    if (native_unwind(n->native, &n->moment, &n->stack) != 0) {
-        note(t, now_ns, "a thread's stack makes no sense: it is shown without native frames");
-        return node;
-    }
+    native_unwind(&n->native, &n->moment, &n->stack);
     struct merger m = {.t = t,
                        .python = stack,
                        .stack = &n->stack,

@@ -7,7 +7,7 @@
 
 /* Over how much running time the difference to the scheduler's account is made up for: long beside the time
  * between looks and between waits, so that it falls on all stacks alike. */
-#define HORIZON_NS ((int64_t)(256 * NS_PER_MS))
+#define HORIZON_NS ((int64_t)(64 * NS_PER_MS))
 /* Looks held at most: a few ticks of the kernel's, at the highest rate. Beyond, the oldest are settled. */
 #define HELD_MAX 4096
 

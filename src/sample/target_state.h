@@ -24,8 +24,8 @@ struct tasks {
  * and told). moment: of the thread that is looked at, when `taken`; held: that thread, while it is stopped.
  */
 struct natives {
-    struct native *native;
-    bool failed, taken, told;
+    struct native native;
+    bool open, failed, taken, told;
     struct moment moment;
     struct stopped held;
     struct native_stack stack;

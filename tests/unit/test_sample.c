@@ -140,7 +140,7 @@ static void what_is_short_comes_little_by_little(void **state)
         assert_true(before == s.given_ns);
     }
     int64_t ahead = (int64_t)s.given_ns - 5000 * (int64_t)MS;
-    assert_in_range(ahead, 100 * MS, 150 * MS);
+    assert_in_range(ahead, 25 * MS, 40 * MS);
     stretches_end(&s, f.w, 0);
     stretches_release(&s);
     assert_int_equal(rec_writer_free(f.w, NULL), 0);
