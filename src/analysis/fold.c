@@ -150,7 +150,10 @@ static int place_frames(struct fold *f)
         struct rec_frame frame = rec_reader_frame(f->reader, id);
         struct frame_place place = {0};
         err = tally_index(&f->functions, tally_key(0, frame.code), &place.function);
-        if (!err)
+        uint8_t kind = rec_reader_code(f->reader, frame.code).kind;
+        if (kind == REC_NATIVE || kind == REC_SYSCALL)
+            place.line = FOLD_NO_LINE;
+        else if (!err)
             err = tally_index(&f->lines, tally_key(frame.code, frame.line), &place.line);
         if (!err)
             buf_put(&f->places, &place, sizeof(place));
@@ -170,6 +173,15 @@ static int find_call(struct fold *f, const struct rec_node *nodes, uint32_t id, 
     return tally_index(&f->calls, key, call);
 }
 
+/* The line that a node stands for: its own, or that of the innermost caller that has one. */
+static uint32_t line_of(const struct fold *f, const struct rec_node *nodes, uint32_t id)
+{
+    uint32_t line = FOLD_NO_LINE;
+    for (; id && line == FOLD_NO_LINE; id = nodes[id].parent)
+        line = place_of(f, &nodes[id])->line;
+    return line;
+}
+
 /* Own weights, before those of callees are added to them. */
 static void add_selves(struct fold *f)
 {
@@ -182,7 +194,9 @@ static void add_selves(struct fold *f)
         const struct frame_place *place = place_of(f, &nodes[id]);
         add_to_weights(&f->sum, own);
         add_to_weights(&tally_at(&f->functions, place->function)->self, own);
-        add_to_weights(&tally_at(&f->lines, place->line)->self, own);
+        uint32_t line = line_of(f, nodes, id);
+        if (line != FOLD_NO_LINE)
+            add_to_weights(&tally_at(&f->lines, line)->self, own);
     }
 }
 
@@ -262,7 +276,8 @@ static inline void enter(struct fold *f, const struct rec_node *nodes, uint32_t 
 {
     const struct frame_place *place = place_of(f, &nodes[id]);
     enter_tally(tally_at(&f->functions, place->function), &f->nodes[id]);
-    enter_tally(tally_at(&f->lines, place->line), &f->nodes[id]);
+    if (place->line != FOLD_NO_LINE)
+        enter_tally(tally_at(&f->lines, place->line), &f->nodes[id]);
     if (nodes[id].parent && !(f->without & PROFILE_WITHOUT_CALLS))
         enter_tally(tally_at(&f->calls, f->links[id].call), &f->nodes[id]);
 }
@@ -271,7 +286,8 @@ static inline void leave(struct fold *f, const struct rec_node *nodes, uint32_t 
 {
     const struct frame_place *place = place_of(f, &nodes[id]);
     tally_at(&f->functions, place->function)->on_path--;
-    tally_at(&f->lines, place->line)->on_path--;
+    if (place->line != FOLD_NO_LINE)
+        tally_at(&f->lines, place->line)->on_path--;
     if (nodes[id].parent && !(f->without & PROFILE_WITHOUT_CALLS))
         tally_at(&f->calls, f->links[id].call)->on_path--;
 }

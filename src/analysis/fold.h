@@ -5,7 +5,9 @@
 #include "analysis/tally.h"
 #include "analysis/trie.h"
 
-/* What a frame belongs to: indices into the tables of functions and lines. */
+/* What a frame belongs to: indices into the tables of functions and lines. Native code and system calls are
+ * no lines of their own: their time is that of the line that called them. */
+#define FOLD_NO_LINE UINT32_MAX
 struct frame_place {
     uint32_t function;
     uint32_t line;

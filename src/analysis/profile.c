@@ -117,6 +117,13 @@ static int on_stats(void *ctx, const struct rec_stats *s)
     return 0;
 }
 
+static int on_pause(void *ctx, const struct rec_pause *pause)
+{
+    struct profile *p = ctx;
+    histogram_add(&p->pauses, pause->ns, pause->count);
+    return 0;
+}
+
 static int on_epoch(void *ctx)
 {
     struct profile *p = ctx;
@@ -161,6 +168,7 @@ int profile_new(struct rec_reader *r, const struct profile_filter *filter, struc
                                              .sample = on_sample,
                                              .loss = on_loss,
                                              .stats = on_stats,
+                                             .pause = on_pause,
                                              .epoch = on_epoch};
     struct profile *p = calloc(1, sizeof(*p));
     if (!p)
@@ -270,6 +278,11 @@ const uint32_t *profile_loss_details(const struct profile *p, size_t *count)
 const struct rec_stats *profile_stats(const struct profile *p)
 {
     return &p->stats;
+}
+
+const struct histogram *profile_pauses(const struct profile *p)
+{
+    return &p->pauses;
 }
 
 const struct profile_thread *profile_threads(const struct profile *p, size_t *count)

@@ -5,6 +5,7 @@
 #ifndef ZOND_ANALYSIS_PROFILE_H
 #define ZOND_ANALYSIS_PROFILE_H
 
+#include "base/histogram.h"
 #include "record/model.h"
 #include "record/reader.h"
 
@@ -116,6 +117,8 @@ uint64_t profile_loss(const struct profile *p, enum rec_loss_kind kind);
 const uint32_t *profile_loss_details(const struct profile *p, size_t *count);
 /* The last stats of the sampler. */
 const struct rec_stats *profile_stats(const struct profile *p);
+/* For how long threads were stopped, ns. */
+const struct histogram *profile_pauses(const struct profile *p);
 
 const struct profile_thread *profile_threads(const struct profile *p, size_t *count);
 const struct profile_process *profile_processes(const struct profile *p, size_t *count);

@@ -11,6 +11,7 @@ struct profile {
     uint64_t last_ns; /* the end of the latest event */
     uint64_t losses[REC_LOSS_KINDS];
     struct rec_stats stats;
+    struct histogram pauses;
     struct buf details;   /* uint32_t: string ids */
     struct buf threads;   /* struct profile_thread, by the reader's index; later only those that were taken */
     struct buf processes; /* struct profile_process, likewise */

@@ -214,7 +214,7 @@ static int set_value(struct parser *p, const struct option_def *d, const char *t
         return set_int(p, d, text);
     case OPTION_CHOICE:
         return set_choice(p, d, text);
-    case OPTION_SECONDS:
+    case OPTION_NUMBER:
     case OPTION_RATE:
         return set_number(p, d, text);
     case OPTION_ROTATE:
@@ -304,5 +304,8 @@ int options_parse(const struct verb *verb, int argc, char **argv, struct options
         words = p.at;
     o->words = words;
     o->word_count = mixed ? (size_t)(end - words) : (size_t)(argv + argc - p.at);
+    if (o->rate_hz > 0 && o->native_rate_hz > o->rate_hz)
+        return usage_error(verb, "--native-rate is at most --rate (%g): a native stack is part of a look",
+                           o->rate_hz);
     return 0;
 }

@@ -55,10 +55,11 @@ struct rotation {
  * where the table of options says that a value goes. */
 struct options {
     const struct verb *verb;
-    const char *output; /* NULL: the verb's default */
-    double rate_hz;     /* 0: as fast as possible */
-    double duration_s;  /* 0: until the end */
-    const char *python; /* the interpreter for scripts, -m and -c */
+    const char *output;    /* NULL: the verb's default */
+    double rate_hz;        /* 0: as fast as possible */
+    double native_rate_hz; /* 0: Python frames only */
+    double duration_s;     /* 0: until the end */
+    const char *python;    /* the interpreter for scripts, -m and -c */
     struct rotation rotate;
     int rotate_keep;  /* pieces; 0: all */
     int metric;       /* enum metric */
@@ -89,7 +90,7 @@ enum option_kind {
     OPTION_FLAG,    /* bool: true when given */
     OPTION_INT,     /* int > 0 */
     OPTION_INDEX,   /* int >= 0 */
-    OPTION_SECONDS, /* double > 0 */
+    OPTION_NUMBER,  /* double > 0 */
     OPTION_RATE,    /* double > 0, or the word "max": 0 */
     OPTION_ROTATE,  /* struct rotation: the member that the unit asks for */
     OPTION_STRING,  /* const char * */

@@ -87,9 +87,10 @@ static int open_place(struct session *s, const char *name, pid_t pid, int *fd)
     return place_open(s->place, s->o, path, &s->signals.before, fd);
 }
 
-static uint64_t period_of(const struct options *o)
+/* Of a rate; 0 of 0. */
+static uint64_t period_of(double hz)
 {
-    return o->rate_hz > 0 ? (uint64_t)((double)NS_PER_S / o->rate_hz) : 0;
+    return hz > 0 ? (uint64_t)((double)NS_PER_S / hz) : 0;
 }
 
 /* Writes the header. Takes fd. attached: the process, or 0 for our own. */
@@ -103,7 +104,7 @@ static int begin_recording(struct session *s, int fd, pid_t attached)
                                     .command_len = s->command.len,
                                     .started_wall_ns = clock_wall_ns(),
                                     .started_ns = clock_ns(),
-                                    .period_ns = period_of(s->o),
+                                    .period_ns = period_of(s->o->rate_hz),
                                     .attached = attached != 0,
                                     .rank = rank_of(attached)};
     return rec_writer_new(fd, &s->header, &s->writer);
@@ -170,7 +171,8 @@ static int close_writer(struct session *s)
 
 static int run_sampler(struct session *s, pid_t pid, bool own_child)
 {
-    struct sampler_options options = {.period_ns = period_of(s->o),
+    struct sampler_options options = {.period_ns = period_of(s->o->rate_hz),
+                                      .native_ns = period_of(s->o->native_rate_hz),
                                       .duration_ns = (uint64_t)(s->o->duration_s * (double)NS_PER_S),
                                       .give_up_ns = own_child ? 0 : WAIT_FOR_PYTHON_NS,
                                       .own_child = own_child,
@@ -376,7 +378,7 @@ int record_look(const struct options *o, pid_t pid, int fd)
     struct session s = {.o = o, .signals = {.fd = -1}};
     struct sampler_options options = {.period_ns = NS_PER_MS,
                                       .looks = 1,
-                                      .native = !o->no_native,
+                                      .native_ns = o->no_native ? 0 : NS_PER_MS,
                                       .alone = !o->tree,
                                       .flushed = on_look,
                                       .ctx = &s};

@@ -55,7 +55,10 @@ const struct option_def option_table[] = {
      AT(rotate_keep), 0, VERBS_STREAM, true},
     {"rate", 'r', OPTION_RATE, "HZ", "look so often in a second (default: 1000); max: without a pause", NULL,
      AT(rate_hz), 0, VERBS_RECORD, true},
-    {"duration", 'd', OPTION_SECONDS, "SECONDS", "record for so long, then let the program go on", NULL,
+    {"native-rate", 0, OPTION_NUMBER, "HZ",
+     "native stacks, too, so often in a second; a thread that runs is held for microseconds each time", NULL,
+     AT(native_rate_hz), 0, VERBS_RECORD, true},
+    {"duration", 'd', OPTION_NUMBER, "SECONDS", "record for so long, then let the program go on", NULL,
      AT(duration_s), 0, VERBS_RECORD, true},
     {"python", 0, OPTION_PROGRAM, "EXE", "run scripts, -m and -c with it (default: python3 of PATH)", NULL,
      AT(python), 0, VERBS_LAUNCH, true},
@@ -108,19 +111,21 @@ const struct verb verb_table[] = {
     {"run", VERB_RUN, "[options] [--] COMMAND... | SCRIPT.py... | -m MODULE... | -c CODE...",
      "record a program, then print the summary",
      "Runs the command and samples every Python in its process tree from outside: nothing is loaded into\n"
-     "it and nothing is stopped. A word that ends in .py, -m and -c run under --python; anything else runs\n"
-     "as it is. Exits as the command did, by the same signal if it died by one.\n"
+     "it, and nothing is stopped but for --native-rate. A word that ends in .py, -m and -c run under\n"
+     "--python; anything else runs as it is. Exits as the command did, by the same signal if that killed\n"
+     "it.\n"
      "Standard output is the command's, and the summary goes to standard error. With -o - or --json it is\n"
      "zond's, and what the command prints there goes to standard error.\n",
      "zond run app.py --fast           a script and its arguments\n"
      "zond run -m pytest tests         a module, as python -m does\n"
+     "zond run --native-rate 100 app.py    what C did under each line, too\n"
      "zond run -r max -- make check    a command that starts Pythons, as fast as zond can look\n"
      "zond run -o - app.py | ssh HOST 'cat > app.zond'\n"
      "zond run --rotate 10m --rotate-keep 144 -o app.zond app.py    the last day, in pieces\n",
      verb_run, TAKES_COMMAND},
     {"attach", VERB_ATTACH, "[options] PID", "record a process that runs already, then print the summary",
      "Samples the process and its children until it ends, or for --duration, or until Ctrl-C. The process\n"
-     "is not stopped and goes on when zond ends, however zond ends.\n",
+     "is not stopped, but for --native-rate, and goes on when zond ends, however zond ends.\n",
      "zond attach 4242                 until it ends, or Ctrl-C\n"
      "zond attach -d 10 -o web.zond 4242\n"
      "zond attach -d 10 -o - 4242 | zond calls -\n"

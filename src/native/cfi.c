@@ -129,6 +129,7 @@ static int look_up(struct cfi_cache *c, uint64_t address, struct cfi *out)
     Dwarf_Frame *frame = NULL;
     Dwfl_Module *module = dwfl_addrmodule(c->modules->dwfl, address);
     Dwarf_CFI *cfi = module ? dwfl_module_eh_cfi(module, &bias) : NULL;
+    c->unmapped |= !module;
     if (!cfi || dwarf_cfi_addrframe(cfi, address - bias, &frame) != 0) {
         cfi = module ? dwfl_module_dwarf_cfi(module, &bias) : NULL;
         if (!cfi || dwarf_cfi_addrframe(cfi, address - bias, &frame) != 0)

@@ -49,6 +49,7 @@ struct cfi_cache {
     size_t count, cap;
     struct expression *expressions;
     size_t expression_count, expression_cap;
+    bool unmapped; /* an address was looked up that lies in no module; stays until the caller clears it */
 };
 
 void cfi_init(struct cfi_cache *c, struct modules *modules);

@@ -12,9 +12,12 @@
 
 #include "base/base.h"
 
+struct module;
+
 struct modules {
     pid_t pid;
     Dwfl *dwfl;
+    struct module *list;
 };
 
 /* Reads the maps of the process. 0 or a negative errno; m needs no release then. */
@@ -24,9 +27,13 @@ void modules_release(struct modules *m);
 /* Reads the maps again: libraries were loaded or left since. What came from modules (CFI, names) is void. */
 int modules_refresh(struct modules *m);
 
-/* What is at an address. function: as the symbol table has it, "" when there is none there; module: path of
- * the file, and where in it that is mapped; source and line where there is debug information, else NULL and
- * 0. Valid until the modules are refreshed or released. */
+/* What stands for the stubs through which a library calls another. */
+#define MODULES_LINKAGE "(linkage)"
+
+/* What is at an address. function: as the symbol table has it, MODULES_LINKAGE, or "" when there is none
+ * there; module: path of the file, and where in it the function begins, as far as that is known. With
+ * `lines`, source and line where there is debug information, else NULL and 0: reading that takes up to
+ * hundreds of milliseconds for each module. Valid until the modules are refreshed or released. */
 struct native_place {
     const char *function;
     const char *module;
@@ -34,6 +41,6 @@ struct native_place {
     const char *source;
     int line;
 };
-struct native_place modules_place(struct modules *m, uint64_t address);
+struct native_place modules_place(struct modules *m, uint64_t address, bool lines);
 
 #endif

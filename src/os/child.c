@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "os/proc.h"
@@ -15,6 +16,9 @@ static const int asking[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}
 /* Never passed on: they cannot be caught, or mean a fault or a limit of our own. */
 static const int kept[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGFPE, SIGILL,
                            SIGTRAP, SIGABRT, SIGSYS,  SIGPIPE, SIGXCPU};
+
+/* How often a child that was reported as stopped is looked at before it counts as continued; 1 ms apart. */
+#define STOP_GLANCES 10
 
 static bool is_ignored(int number)
 {
@@ -31,6 +35,7 @@ static void choose(sigset_t *set, bool for_child)
         return;
     }
     sigemptyset(set);
+    sigaddset(set, SIGCHLD); /* threads that are held for their native stacks */
     for (size_t i = 0; i < ARRAY_LEN(asking); i++) {
         if (!is_ignored(asking[i]))
             sigaddset(set, asking[i]);
@@ -153,12 +158,24 @@ void child_cancel(struct child *c)
     waitpid(c->pid, NULL, 0);
 }
 
+/* Stopped, or about to be again, after it was held for its native stack. */
+static bool becomes_stopped(pid_t pid)
+{
+    const struct timespec glance = {.tv_nsec = (long)NS_PER_MS};
+    for (int i = 0; i < STOP_GLANCES; i++) {
+        if (is_stopped(pid))
+            return true;
+        nanosleep(&glance, NULL);
+    }
+    return false;
+}
+
 /* The child stopped: stop by the same signal, so that the shell learns of it, and go on together. SIGSTOP is
  * not followed: whoever sent it meant the child. */
 static void follow_stop(pid_t pid, int number)
 {
     sigset_t set;
-    if ((number != SIGTSTP && number != SIGTTIN && number != SIGTTOU) || !is_stopped(pid))
+    if ((number != SIGTSTP && number != SIGTTIN && number != SIGTTOU) || !becomes_stopped(pid))
         return;
     sigemptyset(&set);
     sigaddset(&set, number);

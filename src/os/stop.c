@@ -9,48 +9,100 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "os/proc.h"
 
 /* A running thread stops within microseconds, for which we spin; one that waits for its CPU stops when it
  * gets it, and loses nothing while we wait. */
 #define SPIN_NS 200000
 #define GLANCE_NS 20000
-#define PATIENCE_NS NS_PER_S
 
-/* Waits for the stop. The status is that of a stop by ourselves, by a signal, or by job control. */
-static int wait_for_stop(pid_t tid, int *status)
+static bool is_own_child(pid_t tid)
+{
+    struct proc_stat st;
+    pid_t leader;
+    return proc_tgid(tid, &leader) == 0 && leader == tid && proc_stat(tid, &st) == 0 && st.ppid == getpid();
+}
+
+/* A child of our own that ended is left for child_poll; any other thread that ended while it was traced must
+ * be reaped here, or its process could not end. */
+static int take_end(pid_t tid)
+{
+    siginfo_t info;
+    if (!is_own_child(tid))
+        waitid(P_PID, (id_t)tid, &info, WEXITED | WNOHANG | __WALL);
+    return -ESRCH;
+}
+
+/* Is there a stop? 0 and what it was by; -EAGAIN: not yet; -ESRCH: the thread ended. */
+static int take_stop(pid_t tid, int *cause)
+{
+    siginfo_t info = {0};
+    int what = WSTOPPED | WEXITED | WNOHANG | __WALL;
+    if (waitid(P_PID, (id_t)tid, &info, what | WNOWAIT) < 0)
+        return errno == EINTR ? -EAGAIN : -ESRCH;
+    if (!info.si_pid)
+        return -EAGAIN;
+    if (info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED)
+        return take_end(tid);
+    *cause = info.si_status;
+    return waitid(P_PID, (id_t)tid, &info, WSTOPPED | WNOHANG | __WALL) < 0 ? -ESRCH : 0;
+}
+static int wait_for_stop(pid_t tid, uint64_t patience_ns, int *cause)
 {
     uint64_t begun_ns = clock_ns();
     const struct timespec glance = {.tv_nsec = GLANCE_NS};
     for (;;) {
-        pid_t got = waitpid(tid, status, __WALL | WNOHANG);
-        if (got == tid)
-            return WIFSTOPPED(*status) ? 0 : -ESRCH;
-        if (got < 0 && errno != EINTR)
-            return -errno;
+        int err = take_stop(tid, cause);
+        if (err != -EAGAIN)
+            return err;
         uint64_t waited_ns = clock_ns() - begun_ns;
-        if (waited_ns > PATIENCE_NS)
+        if (waited_ns > patience_ns)
             return -EAGAIN;
         if (waited_ns > SPIN_NS)
             nanosleep(&glance, NULL);
     }
 }
 
-int stop_thread(pid_t tid, struct stopped *s)
+/* The signal to go on with: that of a stop by a signal that arrived, not by our interrupt or by job control.
+ */
+static int signal_of(int cause)
 {
-    int status = 0;
+    return cause >> 8 ? 0 : cause;
+}
+
+/* Refused because it is over, or because of the rights? */
+static int refused(pid_t tid, int err)
+{
+    struct proc_stat st;
+    bool over = err == ESRCH || proc_stat(tid, &st) != 0 || st.state == 'Z' || st.state == 'X';
+    return over ? -ESRCH : -EPERM;
+}
+
+int stop_thread(pid_t tid, uint64_t patience_ns, struct stopped *s)
+{
+    int cause = 0;
     *s = (struct stopped){0};
     if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0)
-        return errno == EPERM || errno == ESRCH ? -errno : -EPERM;
+        return refused(tid, errno);
     uint64_t since_ns = clock_ns();
     ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
-    int err = wait_for_stop(tid, &status);
-    if (err)
-        return err;
-    /* Stopped by a signal that arrived, not by the interrupt: it is delivered when the thread goes on. */
-    s->signal = status >> 16 ? 0 : WSTOPSIG(status);
-    s->tid = tid;
-    s->since_ns = since_ns;
-    return 0;
+    int err = wait_for_stop(tid, patience_ns, &cause);
+    if (!err || err == -EAGAIN)
+        *s = (struct stopped){.tid = tid, .signal = signal_of(cause), .since_ns = since_ns, .late = err};
+    return err;
+}
+
+bool stop_late(struct stopped *s)
+{
+    int cause = 0, err = s->late ? take_stop(s->tid, &cause) : 0;
+    if (err == -EAGAIN)
+        return false;
+    s->signal = err ? 0 : signal_of(cause);
+    s->late = false;
+    stop_end(s);
+    return true;
 }
 
 int stop_registers(const struct stopped *s, struct registers *out)
@@ -67,7 +119,7 @@ int stop_registers(const struct stopped *s, struct registers *out)
 
 uint64_t stop_end(struct stopped *s)
 {
-    if (!s->tid)
+    if (!s->tid || s->late)
         return 0;
     ptrace(PTRACE_DETACH, s->tid, NULL, (void *)(intptr_t)s->signal);
     uint64_t held_ns = clock_ns() - s->since_ns;

@@ -3,7 +3,7 @@
  * By PTRACE_SEIZE and PTRACE_INTERRUPT: no signal is sent, and one that arrives meanwhile is delivered when
  * the thread goes on. A thread that waits in a system call is not stopped: some calls would then end with
  * EINTR. If zond dies meanwhile the kernel lets the thread go on. One thread at a time is held, by the thread
- * of ours that stopped it.
+ * of ours that stopped it. The end of a child of our own is left for child_poll.
  */
 #ifndef ZOND_OS_STOP_H
 #define ZOND_OS_STOP_H
@@ -24,18 +24,22 @@ struct registers {
     uint32_t known;
 };
 
+/* late: it was asked to stop and did not in time; it does when it gets a CPU next, or leaves the kernel. */
 struct stopped {
     pid_t tid;  /* 0: none is held */
     int signal; /* to be delivered when it goes on; 0: none */
     uint64_t since_ns;
+    bool late;
 };
 
-/* Stops the thread. -EPERM: not allowed, or another tracer (a debugger, strace) has it. -ESRCH: it is gone.
- * -EAGAIN: it did not stop in time (it sleeps in the kernel, say): it stays traced, and is let go when zond
- * ends. */
-int stop_thread(pid_t tid, struct stopped *s);
+/* Stops the thread, and waits for that up to patience_ns. -EPERM: not allowed, or another tracer (a debugger,
+ * strace) has it. -ESRCH: it is gone. -EAGAIN: it is late; stop_late lets it go on, and is to be called as
+ * soon as SIGCHLD arrives, until it says that this is done. */
+int stop_thread(pid_t tid, uint64_t patience_ns, struct stopped *s);
 int stop_registers(const struct stopped *s, struct registers *out);
-/* Lets it go on; nothing where none is held. Returns for how long it was held, ns. */
+/* Lets it go on; nothing where none is held or it is late. Returns for how long it was held, ns. */
 uint64_t stop_end(struct stopped *s);
+/* False: it is still on its way to the stop. */
+bool stop_late(struct stopped *s);
 
 #endif

@@ -34,6 +34,7 @@ enum rec_section {
     REC_SEC_EXITS = 9,
     REC_SEC_LOSSES = 10,
     REC_SEC_STATS = 11,
+    REC_SEC_PAUSES = 12,
     REC_COL_THREAD = 16,
     REC_COL_END = 17,
     REC_COL_START = 18,

@@ -133,6 +133,11 @@ struct rec_stats {
     uint64_t stops; /* threads stopped: 0 without native stacks */
 };
 
+/* For how long threads were stopped since the record before: `count` times for up to `ns`. */
+struct rec_pause {
+    uint64_t ns, count;
+};
+
 /* What a recording says of itself. Strings are owned by whoever made the struct. */
 struct rec_header {
     uint32_t version; /* REC_FORMAT_VERSION of the writer */

@@ -22,6 +22,7 @@ struct rec_events {
     int (*sample)(void *ctx, const struct rec_sample *s);
     int (*loss)(void *ctx, const struct rec_loss *l);
     int (*stats)(void *ctx, const struct rec_stats *s);
+    int (*pause)(void *ctx, const struct rec_pause *p);
     /* Stack nodes start over from 1: fold what refers to the old ones now. The old are still readable
      * during the call. Also called once at the end of the reading. */
     int (*epoch)(void *ctx);

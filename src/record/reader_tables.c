@@ -181,6 +181,16 @@ static int take_stats(struct rec_reader *r, struct cursor *c)
     return r->events->stats ? reader_answer(r, r->events->stats(r->ctx, &s)) : 0;
 }
 
+static int take_pause(struct rec_reader *r, struct cursor *c)
+{
+    struct rec_pause p;
+    p.ns = cursor_varint(c);
+    p.count = cursor_varint(c);
+    if (c->bad)
+        return -EBADMSG;
+    return r->events->pause ? reader_answer(r, r->events->pause(r->ctx, &p)) : 0;
+}
+
 static int take_all(struct rec_reader *r, struct cursor *sections, const struct taker *takers, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -215,6 +225,7 @@ int reader_take_events(struct rec_reader *r, struct cursor sections[REC_SECTIONS
         {REC_SEC_EXITS, take_exit},
         {REC_SEC_LOSSES, take_loss},
         {REC_SEC_STATS, take_stats},
+        {REC_SEC_PAUSES, take_pause},
     };
     return take_all(r, sections, takers, ARRAY_LEN(takers));
 }

@@ -496,6 +496,14 @@ void rec_stats(struct rec_writer *w, const struct rec_stats *stats)
     appended(w);
 }
 
+void rec_pause(struct rec_writer *w, const struct rec_pause *pause)
+{
+    struct buf *to = &w->chunk.sections[REC_SEC_PAUSES];
+    buf_put_varint(to, pause->ns);
+    buf_put_varint(to, pause->count);
+    appended(w);
+}
+
 /* Samples --------------------------------------------------------------------------------------------- */
 
 static void put_difference(struct buf *to, uint64_t a, uint64_t b)

@@ -59,6 +59,7 @@ void rec_exit(struct rec_writer *w, const struct rec_exit *exit);
 void rec_sample(struct rec_writer *w, const struct rec_sample *sample);
 void rec_loss(struct rec_writer *w, const struct rec_loss *loss);
 void rec_stats(struct rec_writer *w, const struct rec_stats *stats);
+void rec_pause(struct rec_writer *w, const struct rec_pause *pause);
 
 /* Closes the open block and hands it to the output. The sampler calls it once a second, so that at most
  * that is lost when zond is killed; the writer calls it by itself when a block is full. */

@@ -123,7 +123,12 @@ static json_int_t loss(const struct profile *p, enum rec_loss_kind kind)
     return (json_int_t)profile_loss(p, kind);
 }
 
-/* No thread is stopped to be looked at, so that there are no pauses to measure: pause_us holds nulls. */
+static json_t *pause_us(const struct profile *p, double share)
+{
+    const struct histogram *h = profile_pauses(p);
+    return h->total ? json_real((double)histogram_quantile(h, share) / NS_PER_US) : json_null();
+}
+
 static json_t *sampling_object(const struct profile *p)
 {
     const struct rec_header *h = rec_reader_header(profile_reader(p));
@@ -131,11 +136,11 @@ static json_t *sampling_object(const struct profile *p)
     uint64_t elapsed = profile_elapsed_ns(p);
     bool measured = st->ticks && elapsed;
     json_t *o = json_pack(
-        "{s:o, s:o, s:I, s:{s:n, s:n, s:n}, s:o}", "rate_hz",
+        "{s:o, s:o, s:I, s:{s:o, s:o, s:o}, s:o}", "rate_hz",
         h->period_ns ? json_real((double)NS_PER_S / (double)h->period_ns) : json_null(), "achieved_hz",
         measured ? json_real((double)st->ticks / ((double)elapsed / NS_PER_S)) : json_null(), "samples",
-        (json_int_t)profile_sum(p)->samples, "pause_us", "p50", "p90", "max", "sampler_cpu_s",
-        measured ? seconds(st->cpu_ns) : json_null());
+        (json_int_t)profile_sum(p)->samples, "pause_us", "p50", pause_us(p, 0.5), "p90", pause_us(p, 0.9),
+        "max", pause_us(p, 1), "sampler_cpu_s", measured ? seconds(st->cpu_ns) : json_null());
     json_t *missed =
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "missed", loss(p, REC_LOSS_MISSED), "torn",
                   loss(p, REC_LOSS_TORN), "dropped", loss(p, REC_LOSS_DROPPED), "unreadable",

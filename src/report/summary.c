@@ -265,6 +265,21 @@ static void print_missed(struct term *t, const struct profile *p)
     buf_release(&text);
 }
 
+/* What native stacks cost the program: stops, and how long they were. */
+static void put_stops(struct buf *text, const struct term *t, const struct profile *p)
+{
+    const struct histogram *pauses = profile_pauses(p);
+    const char *unit = t->style.unicode ? "\302\265s" : "us";
+    char a[UNITS_MAX];
+    uint64_t stops = profile_stats(p)->stops;
+    if (!stops)
+        buf_printf(text, "no thread was stopped");
+    else
+        buf_printf(text, "threads were stopped %s times, half of them up to %.0f %s, 90%% up to %.0f %s",
+                   units_count(a, stops), (double)histogram_quantile(pauses, 0.5) / NS_PER_US, unit,
+                   (double)histogram_quantile(pauses, 0.9) / NS_PER_US, unit);
+}
+
 static void print_cost(struct term *t, const struct profile *p)
 {
     const struct rec_stats *st = profile_stats(p);
@@ -286,8 +301,7 @@ static void print_cost(struct term *t, const struct profile *p)
                units_percent(b, st->cpu_ns, elapsed));
     buf_printf(&text, "%s%s system calls read", term_dot(t), units_count(a, st->reads));
     buf_printf(&text, " %s%s", units_bytes(b, st->read_bytes), term_dot(t));
-    buf_printf(&text, st->stops ? "threads were stopped %s times" : "no thread was stopped",
-               units_count(c, st->stops));
+    put_stops(&text, t, p);
     term_paragraph(t, INK_PLAIN, "zond itself", (char *)text.data, text.len);
     buf_release(&text);
 }

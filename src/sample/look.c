@@ -517,7 +517,7 @@ int target_look_threads(struct target *t, uint64_t now_ns)
         if (rests(t, thread, now_ns))
             continue;
         find_current(t, thread);
-        if (t->s->native) {
+        if (t->s->native && (thread->blocked || t->s->native_now)) {
             err = look_natively(t, thread, now_ns);
             continue;
         }

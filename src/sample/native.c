@@ -18,9 +18,19 @@
 #include "sample/target_state.h"
 
 #define EVAL "_PyEval_EvalFrameDefault"
+/* Code in memory that no file was mapped to, made by a JIT compiler most often. */
+#define NO_FILE "(code of no file)"
 
 /* How often a thread that is woken all the time is copied, to find it waiting before and after. */
 #define ATTEMPTS 4
+/* What a thread's first frame has on the stack above its own. */
+#define START_BYTES 16
+/* Places beyond which all are forgotten: the code that JIT compilers make anew all the time. */
+#define PLACES_MAX 65536
+/* Libraries that were loaded meanwhile are looked for so often at most; half as often when there were none.
+ */
+#define REFRESH_FIRST_NS (50 * NS_PER_MS)
+#define REFRESH_LAST_NS (64 * NS_PER_S)
 
 /* What cannot be had; told once for each process. */
 static void note(struct target *t, uint64_t now_ns, const char *why)
@@ -39,6 +49,7 @@ static bool begin(struct target *t, uint64_t now_ns)
     n->stack.frames = malloc(NATIVE_DEPTH_MAX * sizeof(*n->stack.frames));
     n->open = n->moment.copy && n->stack.frames && native_init(&n->native, t->pid) == 0;
     n->failed = !n->open;
+    n->refresh_pause_ns = REFRESH_FIRST_NS;
     if (n->failed)
         note(t, now_ns, "what it has mapped cannot be read, so its stacks are shown without native frames");
     return n->open;
@@ -52,8 +63,14 @@ void target_forget_native(struct target *t)
         native_release(&n->native);
     free(n->moment.copy);
     free(n->stack.frames);
+    map_release(&n->place_of);
+    free(n->places);
+    map_release(&n->seen_of);
+    free(n->seen);
     *n = (struct natives){0};
 }
+
+/* Taking ---------------------------------------------------------------------------------------------- */
 
 /* A thread that waits, at `where`. True when it still waited as it did after its stack was copied. */
 static bool take_waiting(struct natives *n, const struct thread *thread, struct proc_syscall *where)
@@ -63,25 +80,32 @@ static bool take_waiting(struct natives *n, const struct thread *thread, struct 
     *r = (struct registers){.known = 1u << REGISTER_SP | 1u << REGISTER_PC};
     r->value[REGISTER_SP] = before.sp;
     r->value[REGISTER_PC] = before.pc;
-    return before.sp && native_copy_stack(&n->native, &n->moment, 0) == 0 &&
+    return before.sp && native_copy_stack(&n->native, &n->moment, thread->stack_end) == 0 &&
            proc_thread_syscall(&thread->files, where) == 0 && !where->running && where->sp == before.sp &&
            where->pc == before.pc;
 }
 
+/* A thread that did not stop in time stops later: until it was let go on, no other is stopped. */
 static bool take_running(struct target *t, struct thread *thread, uint64_t now_ns)
 {
     struct natives *n = &t->natives;
-    int err = stop_thread(thread->tid, &n->held);
+    struct sampling *s = t->s;
+    if (s->late.tid && !stop_late(&s->late))
+        return false;
+    int err = stop_thread(thread->tid, s->patience_ns, &n->held);
     if (err == -EPERM)
         note(t, now_ns,
              "it may not be stopped, or a debugger or strace has it: threads that run are shown without "
-             "native "
-             "frames");
+             "native frames");
+    if (err == -EAGAIN) {
+        s->late = n->held;
+        n->held = (struct stopped){0};
+    }
     if (err)
         return false;
-    t->s->stops++;
+    s->stops++;
     return stop_registers(&n->held, &n->moment.registers) == 0 &&
-           native_copy_stack(&n->native, &n->moment, 0) == 0;
+           native_copy_stack(&n->native, &n->moment, thread->stack_end) == 0;
 }
 
 /* Takes a thread that is `where`; it may go from waiting to running and back meanwhile. */
@@ -91,10 +115,8 @@ static void take_moment(struct target *t, struct thread *thread, struct proc_sys
     n->taken = false;
     for (int i = 0; i < ATTEMPTS && !where.running && !n->taken; i++)
         n->taken = take_waiting(n, thread, &where);
-    if (where.running)
+    if (where.running && t->s->native_now)
         n->taken = take_running(t, thread, now_ns);
-    if (!n->taken)
-        note(t, now_ns, "a thread did not stand still to be copied: it is shown without native frames");
 }
 
 void target_take_native(struct target *t, struct thread *thread, uint64_t now_ns)
@@ -107,6 +129,14 @@ void target_take_native(struct target *t, struct thread *thread, uint64_t now_ns
     take_moment(t, thread,
                 (struct proc_syscall){.running = !thread->blocked, .sp = thread->sp, .pc = thread->pc},
                 now_ns);
+    if (!n->taken && t->s->native_once)
+        note(t, now_ns, "a thread did not stand still to be copied: it is shown without native frames");
+}
+
+static void let_go(struct target *t)
+{
+    if (t->natives.held.tid)
+        histogram_add(&t->s->pauses, stop_end(&t->natives.held), 1);
 }
 
 bool target_confirm_native(struct target *t, struct thread *thread, bool last, uint64_t now_ns)
@@ -115,7 +145,7 @@ bool target_confirm_native(struct target *t, struct thread *thread, bool last, u
     const uint64_t *taken = n->moment.registers.value;
     struct proc_syscall where;
     if (!n->taken || n->held.tid) {
-        stop_end(&n->held);
+        let_go(t);
         return true;
     }
     if (proc_thread_syscall(&thread->files, &where) != 0)
@@ -129,11 +159,22 @@ bool target_confirm_native(struct target *t, struct thread *thread, bool last, u
 
 void target_end_native(struct target *t)
 {
-    stop_end(&t->natives.held);
+    let_go(t);
     t->natives.taken = false;
 }
 
 /* Merging --------------------------------------------------------------------------------------------- */
+
+static uint32_t frame_id(struct target *t, enum rec_kind kind, const char *name, const char *file,
+                         uint32_t line)
+{
+    struct rec_writer *w = t->s->writer;
+    struct rec_code code = {.name = rec_string(w, name, strlen(name)),
+                            .file = rec_string(w, file, strlen(file)),
+                            .kind = (uint8_t)kind};
+    struct rec_frame frame = {.code = rec_code(w, &code), .line = line};
+    return rec_frame(w, &frame);
+}
 
 /* python: its frames from index `left` inwards were not pushed yet. */
 struct merger {
@@ -176,6 +217,50 @@ static void push_run(struct merger *m)
     }
 }
 
+/* Places ---------------------------------------------------------------------------------------------- */
+
+static void push_frame(struct merger *m, enum rec_kind kind, const char *name, const char *file)
+{
+    m->node = rec_push(m->t->s->writer, m->node, frame_id(m->t, kind, name, file, 0));
+}
+
+static uint32_t native_frame_id(struct target *t, const struct native_place *place)
+{
+    char unknown[NAME_MAX + 32];
+    const char *slash = strrchr(place->module, '/');
+    snprintf(unknown, sizeof(unknown), "%.*s+0x%llx", NAME_MAX, slash ? slash + 1 : place->module,
+             (unsigned long long)place->offset);
+    const char *name = place->function[0] ? place->function : place->module[0] ? unknown : NO_FILE;
+    if (place->source)
+        return frame_id(t, REC_NATIVE, name, place->source, place->line > 0 ? (uint32_t)place->line : 0);
+    return frame_id(t, REC_NATIVE, name, place->module, 0);
+}
+
+/* What is at an address; NULL: no memory. Valid until the next call. */
+static const struct native_seen *place_at(struct target *t, uint64_t pc)
+{
+    struct natives *n = &t->natives;
+    uint32_t index = map_get(&n->place_of, pc);
+    if (index != MAP_NONE)
+        return &n->places[index];
+    if (n->place_count == PLACES_MAX) {
+        map_clear(&n->place_of);
+        n->place_count = 0;
+    }
+    if (!n->places)
+        n->places = malloc(PLACES_MAX * sizeof(*n->places));
+    if (!n->places || map_put(&n->place_of, pc, (uint32_t)n->place_count) != 0)
+        return NULL;
+    struct native_place place = modules_place(&n->native.modules, pc, t->s->native_once);
+    n->places[n->place_count] = (struct native_seen){
+        .frame = native_frame_id(t, &place),
+        .runs_python = strncmp(place.function, EVAL, sizeof(EVAL) - 1) == 0,
+    };
+    return &n->places[n->place_count++];
+}
+
+/* Runs of Python frames ------------------------------------------------------------------------------- */
+
 /* What the call of the evaluation loop that runs the next run has on its own stack; 0: not known. */
 static uint64_t next_entry(const struct merger *m)
 {
@@ -183,26 +268,24 @@ static uint64_t next_entry(const struct merger *m)
 }
 
 /* From 3.12 on the call is the one whose native frame holds the entry; before, it is known by its name. */
-static bool runs_next(const struct merger *m, size_t i, const struct native_place *place)
+static bool runs_next(const struct merger *m, size_t i)
 {
     const struct native_frame *f = &m->stack->frames[i];
     uint64_t entry = next_entry(m);
     if (entry)
         return entry >= f->sp && (i + 1 == m->stack->depth || entry < f[1].sp);
-    return m->left && strncmp(place->function, EVAL, sizeof(EVAL) - 1) == 0;
+    const struct native_seen *place = m->left ? place_at(m->t, f->pc) : NULL;
+    return place && place->runs_python;
 }
 
 /* Runs that are outside of what was unwound. */
 static size_t count_outer_runs(const struct merger *m)
 {
-    const struct native_stack *stack = m->stack;
     size_t evals = 0, runs = count_runs(m);
-    if (stack->whole || next_entry(m))
+    if (m->stack->whole || next_entry(m))
         return 0;
-    for (size_t i = 0; i < stack->depth; i++) {
-        struct native_place place = modules_place(&m->t->natives.native.modules, stack->frames[i].pc);
-        evals += runs_next(m, i, &place);
-    }
+    for (size_t i = 0; i < m->stack->depth; i++)
+        evals += runs_next(m, i);
     return runs > evals ? runs - evals : 0;
 }
 
@@ -223,30 +306,6 @@ static void push_outer_runs(struct merger *m)
     }
 }
 
-static void push_frame(struct merger *m, enum rec_kind kind, const char *name, const char *file,
-                       uint32_t line)
-{
-    struct rec_writer *w = m->t->s->writer;
-    struct rec_code code = {.name = rec_string(w, name, strlen(name)),
-                            .file = rec_string(w, file, strlen(file)),
-                            .kind = (uint8_t)kind};
-    struct rec_frame frame = {.code = rec_code(w, &code), .line = line};
-    m->node = rec_push(w, m->node, rec_frame(w, &frame));
-}
-
-static void push_native(struct merger *m, const struct native_place *place)
-{
-    char unknown[NAME_MAX + 32];
-    const char *slash = strrchr(place->module, '/');
-    snprintf(unknown, sizeof(unknown), "%.*s+0x%llx", NAME_MAX, slash ? slash + 1 : place->module,
-             (unsigned long long)place->offset);
-    const char *name = place->function[0] ? place->function : unknown;
-    if (place->source)
-        push_frame(m, REC_NATIVE, name, place->source, place->line > 0 ? (uint32_t)place->line : 0);
-    else
-        push_frame(m, REC_NATIVE, name, place->module, 0);
-}
-
 /* What the thread waits in is its innermost frame: the call, and what its descriptor stands for. */
 static void push_syscall(struct merger *m, const struct thread *thread)
 {
@@ -263,7 +322,7 @@ static void push_syscall(struct merger *m, const struct thread *thread)
         if (strcmp(name, of_descriptor[i]) == 0)
             proc_fd_target(m->t->pid, (int)thread->syscall_arg, what, sizeof(what));
     }
-    push_frame(m, REC_SYSCALL, name, what, 0);
+    push_frame(m, REC_SYSCALL, name, what);
 }
 
 static void merge(struct merger *m)
@@ -271,25 +330,96 @@ static void merge(struct merger *m)
     const struct native_stack *stack = m->stack;
     push_outer_runs(m);
     for (size_t i = stack->depth; i-- > 0;) {
-        struct native_place place = modules_place(&m->t->natives.native.modules, stack->frames[i].pc);
-        if (runs_next(m, i, &place))
+        const struct native_seen *place;
+        if (runs_next(m, i))
             push_run(m);
-        else
-            push_native(m, &place);
+        else if ((place = place_at(m->t, stack->frames[i].pc)))
+            m->node = rec_push(m->t->s->writer, m->node, place->frame);
     }
     m->t->s->mismatches += m->left > 0;
     while (m->left)
         push_run(m);
 }
 
-uint32_t target_native_node(struct target *t, const struct thread *thread, const struct py_stack *stack,
+/* The recording numbers places anew in each of its epochs. */
+static void keep_up(struct target *t)
+{
+    struct natives *n = &t->natives;
+    if (n->epoch == rec_epoch(t->s->writer))
+        return;
+    n->epoch = rec_epoch(t->s->writer);
+    map_clear(&n->place_of);
+    map_clear(&n->seen_of);
+    n->place_count = n->seen_count = 0;
+}
+
+/* Code of no file that is known may be of a library that was loaded since. */
+static void unwind(struct target *t, uint64_t now_ns)
+{
+    struct natives *n = &t->natives;
+    struct cfi_cache *cfi = &n->native.cfi;
+    native_unwind(&n->native, &n->moment, &n->stack);
+    if (!cfi->unmapped || now_ns - n->refreshed_ns < n->refresh_pause_ns)
+        return;
+    n->refreshed_ns = now_ns;
+    modules_refresh(&n->native.modules);
+    cfi_forget(cfi);
+    map_clear(&n->place_of);
+    n->place_count = 0;
+    cfi->unmapped = false;
+    native_unwind(&n->native, &n->moment, &n->stack);
+    n->refresh_pause_ns =
+        cfi->unmapped ? min_u64(2 * n->refresh_pause_ns, REFRESH_LAST_NS) : REFRESH_FIRST_NS;
+}
+
+/* Looks between native ones --------------------------------------------------------------------------- */
+
+static void remember(struct target *t, uint32_t node, uint32_t merged)
+{
+    struct natives *n = &t->natives;
+    uint32_t index = map_get(&n->seen_of, node);
+    if (index == MAP_NONE) {
+        if (n->seen_count == n->seen_cap) {
+            size_t cap = n->seen_cap ? 2 * n->seen_cap : 256;
+            struct native_recent *seen = realloc(n->seen, cap * sizeof(*seen));
+            if (!seen)
+                return;
+            n->seen = seen;
+            n->seen_cap = cap;
+        }
+        index = (uint32_t)n->seen_count;
+        if (map_put(&n->seen_of, node, index) != 0)
+            return;
+        n->seen[n->seen_count++] = (struct native_recent){0};
+    }
+    struct native_recent *recent = &n->seen[index];
+    recent->nodes[recent->count++ % RECENT_MAX] = merged;
+}
+
+/* One of the last stacks that were seen at this Python stack, by turns: so their shares are kept. */
+static uint32_t recall(struct target *t, uint32_t node)
+{
+    struct natives *n = &t->natives;
+    if (n->epoch != rec_epoch(t->s->writer))
+        return node;
+    uint32_t index = map_get(&n->seen_of, node);
+    if (index == MAP_NONE)
+        return node;
+    struct native_recent *recent = &n->seen[index];
+    return recent->nodes[recent->next++ % min_u64(recent->count, RECENT_MAX)];
+}
+
+uint32_t target_native_node(struct target *t, struct thread *thread, const struct py_stack *stack,
                             uint32_t node, uint64_t now_ns)
 {
     struct natives *n = &t->natives;
     if (!n->taken)
-        return node;
+        return n->open && !thread->blocked ? recall(t, node) : node;
     n->taken = false;
-    native_unwind(&n->native, &n->moment, &n->stack);
+    keep_up(t);
+    unwind(t, now_ns);
+    if (n->stack.whole)
+        thread->stack_end = n->stack.frames[n->stack.depth - 1].sp + START_BYTES;
     struct merger m = {.t = t,
                        .python = stack,
                        .stack = &n->stack,
@@ -298,5 +428,7 @@ uint32_t target_native_node(struct target *t, const struct thread *thread, const
                        .now_ns = now_ns};
     merge(&m);
     push_syscall(&m, thread);
+    if (!thread->blocked)
+        remember(t, node, m.node);
     return m.node;
 }

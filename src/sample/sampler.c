@@ -26,6 +26,10 @@
 /* Part of the period by which a tick is moved at most. */
 #define JITTER_PART 4
 
+/* How long a thread that is to be held is waited for: at one look of many, and at the only one. */
+#define PATIENCE_NS (500 * NS_PER_US)
+#define PATIENCE_ONCE_NS NS_PER_S
+
 struct sampler {
     struct sampling sampling;
     struct watch watch;
@@ -36,6 +40,7 @@ struct sampler {
     struct target **targets;
     size_t count, cap;
     uint64_t now_ns, started_ns, next_ns, flushed_ns, kept_house_ns;
+    uint64_t native_next_ns; /* when native stacks are due */
     uint64_t random;
     bool over;
 };
@@ -115,7 +120,8 @@ static void take_signals(struct sampler *s)
         switch (signals_take(s->signals, s->options->own_child ? s->root : 0)) {
         case SIGNAL_NONE:
             return;
-        case SIGNAL_CHILD:
+        case SIGNAL_CHILD: /* of a thread that is late, too */
+            stop_late(&s->sampling.late);
             if (s->options->own_child)
                 look_for_end(s);
             break;
@@ -213,6 +219,15 @@ static void schedule_next(struct sampler *s)
     s->next_ns = grid + random_below(s, period / JITTER_PART);
 }
 
+/* Native stacks are due at the first look in each of their periods. */
+static void plan_native(struct sampler *s)
+{
+    uint64_t period = s->options->native_ns;
+    s->sampling.native_now = period && s->now_ns >= s->native_next_ns;
+    if (s->sampling.native_now)
+        s->native_next_ns = s->now_ns - s->now_ns % period + period;
+}
+
 static void loop(struct sampler *s)
 {
     bool pauses = s->options->period_ns != 0;
@@ -227,6 +242,7 @@ static void loop(struct sampler *s)
             keep_house(s);
         if (pauses && s->now_ns < s->next_ns)
             continue;
+        plan_native(s);
         look_at_all(s);
         if (s->now_ns - s->flushed_ns >= FLUSH_NS || rec_wants_flush(s->sampling.writer)) {
             flush(s);
@@ -270,8 +286,18 @@ static int start(struct sampler *s)
     return err;
 }
 
+/* A thread that is late is let go on, if it stops within a second; if not, the end of zond does it. */
+static void end_late(struct sampler *s)
+{
+    const struct timespec glance = {.tv_nsec = (long)NS_PER_MS};
+    uint64_t until_ns = clock_ns() + PATIENCE_ONCE_NS;
+    while (s->sampling.late.tid && !stop_late(&s->sampling.late) && clock_ns() < until_ns)
+        nanosleep(&glance, NULL);
+}
+
 static void stop(struct sampler *s)
 {
+    end_late(s);
     s->now_ns = clock_ns();
     flush(s);
     for (size_t i = 0; i < s->count; i++)
@@ -293,7 +319,9 @@ int sampler_run(pid_t root, const struct signals *signals, struct rec_writer *wr
     int err = sampling_init(&s.sampling, writer);
     if (err)
         return err;
-    s.sampling.native = options->native;
+    s.sampling.native = options->native_ns;
+    s.sampling.native_once = options->looks;
+    s.sampling.patience_ns = options->looks ? PATIENCE_ONCE_NS : PATIENCE_NS;
     err = start(&s);
     if (!err)
         loop(&s);

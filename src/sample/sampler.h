@@ -14,7 +14,7 @@ struct sampler_options {
     uint64_t duration_ns; /* 0: until the root process ends */
     uint64_t give_up_ns;  /* stop when no Python was found by then; 0: never */
     uint64_t looks;       /* stop after so many; 0: never */
-    bool native;          /* native stacks as well: a thread that runs is stopped for each */
+    uint64_t native_ns;   /* between native stacks, for which threads that run are stopped; 0: none */
     bool alone;           /* only root, not the processes below it */
     bool own_child;       /* root was started by us: wait for it, pass signals on */
     /* Called about once a second, when the writer has everything up to now_ns. False: stop. */

@@ -51,6 +51,12 @@ void sampling_report(struct sampling *s, uint64_t now_ns, uint64_t ticks, uint64
             rec_loss(s->writer, &loss);
         s->losses[kind] = 0;
     }
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS && s->pauses.total; i++) {
+        struct rec_pause pause = {.ns = histogram_upper(i), .count = s->pauses.counts[i]};
+        if (pause.count)
+            rec_pause(s->writer, &pause);
+    }
+    s->pauses = (struct histogram){0};
     struct rec_stats stats = {.time_ns = now_ns,
                               .ticks = ticks,
                               .samples = s->samples,

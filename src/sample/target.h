@@ -6,6 +6,8 @@
 #ifndef ZOND_SAMPLE_TARGET_H
 #define ZOND_SAMPLE_TARGET_H
 
+#include "base/histogram.h"
+#include "os/stop.h"
 #include "python/code.h"
 #include "python/find.h"
 #include "python/state.h"
@@ -23,7 +25,12 @@ struct sampling {
     uint64_t reads, bytes;           /* of targets that are gone */
     uint64_t losses[REC_LOSS_KINDS]; /* since the last flush */
     uint64_t pythons;                /* processes with a Python that could be looked into */
-    bool native;                     /* native stacks are wanted */
+    bool native;                     /* native stacks are wanted, */
+    bool native_now;                 /* at this look, and */
+    bool native_once;                /* at no other */
+    uint64_t patience_ns;            /* how long to wait for a thread to stop */
+    struct stopped late;             /* one that did not in time */
+    struct histogram pauses;         /* for how long threads were held, ns, since the last flush */
     uint64_t stops;                  /* threads stopped for them */
     uint64_t mismatches;             /* stacks whose native and Python frames did not fit */
 };

@@ -20,15 +20,36 @@ struct tasks {
     uint64_t due_ns, last_ns;
 };
 
-/* Native stacks of a target's threads. native: NULL until one is wanted, or when there can be none (failed,
- * and told). moment: of the thread that is looked at, when `taken`; held: that thread, while it is stopped.
- */
+/* A place in native code. runs_python: in the evaluation loop. */
+struct native_seen {
+    uint32_t frame; /* its id in the recording */
+    bool runs_python;
+};
+
+/* The last merged stacks of one Python stack of threads that ran: a ring, in which count goes on. */
+#define RECENT_MAX 8
+struct native_recent {
+    uint32_t nodes[RECENT_MAX];
+    uint32_t count, next;
+};
+
+/* Native stacks of a target's threads. open: native can be used, from the first time that a stack is wanted;
+ * failed: there can be none (told). moment: of the thread that is looked at, when `taken`; held: that thread,
+ * while it is stopped. places and seen hold what the recording calls things, in its epoch; place_of leads to
+ * them by address, seen_of by the node of the Python stack. */
 struct natives {
     struct native native;
     bool open, failed, taken, told;
+    uint64_t refreshed_ns, refresh_pause_ns;
     struct moment moment;
     struct stopped held;
     struct native_stack stack;
+    uint32_t epoch;
+    struct map place_of, seen_of;
+    struct native_seen *places; /* room for all that there can be */
+    size_t place_count;
+    struct native_recent *seen;
+    size_t seen_count, seen_cap;
 };
 
 /* Invariants: runtime, interps and codes mean something only in TARGET_PYTHON. threads is ordered as the
@@ -88,8 +109,9 @@ void target_take_native(struct target *t, struct thread *thread, uint64_t now_ns
 /* Its Python frames are copied, too, and it goes on. True when they are of the same moment, or when there is
  * nothing native; else it was taken again, and its Python frames must be read again. last: not again. */
 bool target_confirm_native(struct target *t, struct thread *thread, bool last, uint64_t now_ns);
-/* Turns what was taken and the Python frames into a node: `node` when nothing was. */
-uint32_t target_native_node(struct target *t, const struct thread *thread, const struct py_stack *stack,
+/* Turns what was taken and the Python frames, of which `node` is, into a node. When nothing was taken of a
+ * thread that runs: one that was found at the same Python stack lately; `node` when there is none. */
+uint32_t target_native_node(struct target *t, struct thread *thread, const struct py_stack *stack,
                             uint32_t node, uint64_t now_ns);
 /* It goes on whatever came of it, and what was taken is of the past. */
 void target_end_native(struct target *t);

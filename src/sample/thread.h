@@ -71,6 +71,7 @@ struct thread {
     uint16_t syscall;     /* in which it waits, or REC_NO_SYSCALL */
     uint64_t syscall_arg; /* the call's first argument */
     uint64_t sp, pc;      /* where it waits */
+    uint64_t stack_end;   /* of its native stack; 0: not known */
     uint32_t calm;        /* looks in a row at which it had not run */
 };
 

@@ -78,6 +78,13 @@ static int on_stats(void *ctx, const struct rec_stats *s)
     return 0;
 }
 
+static int on_pause(void *ctx, const struct rec_pause *p)
+{
+    (void)ctx;
+    printf("pause: %" PRIu64 " %" PRIu64 "\n", p->ns, p->count);
+    return 0;
+}
+
 static void put_header(const struct rec_header *h)
 {
     printf("header: %" PRIu64 " %" PRIu64 " %" PRIu64 " %d", h->started_wall_ns, h->started_ns, h->period_ns,
@@ -112,6 +119,7 @@ int main(int argc, char **argv)
                                              .exit = on_exit_of_process,
                                              .loss = on_loss,
                                              .stats = on_stats,
+                                             .pause = on_pause,
                                              .epoch = on_epoch};
     struct rec_reader *r;
     uint64_t offset;

@@ -76,6 +76,8 @@ def _dump_events(recording: Recording) -> Iterator[str]:
             yield f"loss: {loss.kind} {_instant(recording, loss.time)} {loss.things} {_hex(recording, loss.detail)}"
     for stats in recording.stats:
         yield f"stats: {_instant(recording, stats.time)} {' '.join(map(str, stats[1:]))}"
+    for pause in recording.pauses:
+        yield f"pause: {pause.length} {pause.times}"
     if recording.ended:
         code = NO_CODE if recording.ended.code is None else recording.ended.code
         yield f"end: {_instant(recording, recording.ended.time)} {code} {recording.ended.signal}"
@@ -152,7 +154,7 @@ def losses(recording: Recording) -> dict[str, int]:
 
 
 class Tally:
-    """Own and total time, in ns, by something that each frame has."""
+    """Own and total time, in ns, by something that frames have; the own time of one without is its caller's."""
 
     def __init__(self, recording: Recording, of: Callable[[int], object], weights: tuple[Weight, ...]) -> None:
         assert recording.header
@@ -168,13 +170,16 @@ class Tally:
 
     def _fold(self, nodes: list[Node], sums: dict[int, list[int]]) -> None:
         seen: list[frozenset[object]] = [frozenset()]
+        nearest: list[object] = [None]
         outermost = []
         for node in nodes[1:]:
             assert node.caller
             what, above = self.of(node.frame), seen[node.caller.number]
-            outermost.append(what not in above)
+            outermost.append(what is not None and what not in above)
             seen.append(above | {what} if outermost[-1] else above)
-            self._add(what, 0, sums.get(id(node)))
+            nearest.append(nearest[node.caller.number] if what is None else what)
+            if nearest[-1] is not None:
+                self._add(nearest[-1], 0, sums.get(id(node)))
         for node, first in zip(reversed(nodes[1:]), reversed(outermost), strict=True):
             if node.caller and id(node) in sums:
                 for i, ns in enumerate(sums[id(node)]):
@@ -200,8 +205,16 @@ def functions(recording: Recording) -> Counter[tuple[object, ...]]:
 
 
 def lines(recording: Recording) -> Counter[tuple[object, ...]]:
-    """Rows of the JSON's lines: file, line, function, own and total wall and CPU time."""
-    tally = Tally(recording, lambda frame: recording.frames[frame][:2], (METRICS["wall"], METRICS["cpu"]))
+    """Rows of the JSON's lines: file, line, function, own and total wall and CPU time.
+
+    Native code and system calls have no lines of their own: their time is that of the line that called them.
+    """
+
+    def line_of(frame: int) -> tuple[int, ...] | None:
+        kind = KINDS[recording.codes[recording.frames[frame].code].kind]
+        return None if kind in ("native", "syscall") else recording.frames[frame][:2]
+
+    tally = Tally(recording, line_of, (METRICS["wall"], METRICS["cpu"]))
     rows: Counter[tuple[object, ...]] = Counter()
     for key, times in tally.rows.items():
         assert isinstance(key, tuple)

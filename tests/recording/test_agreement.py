@@ -161,6 +161,13 @@ def test_readers_agree_on_looks_without_a_pause(tmp_path: Path) -> None:
     assert (recording.header.period, recording.header.attached) == (0, False)
 
 
+def test_readers_agree_on_native_stacks(tmp_path: Path) -> None:
+    """Each stop has its pause."""
+    recording = check(run_code(tmp_path, RESTLESS, "0.5", options=["--native-rate", "200"]).recording)
+    assert 1 in {code.kind for code in recording.codes}
+    assert sum(pause.times for pause in recording.pauses) == recording.stats[-1].stops > 10
+
+
 def test_readers_agree_on_an_attachment(tmp_path: Path) -> None:
     with started(PYTHON, "-c", RESTLESS, "100") as process:
         recording = check(attach(tmp_path, process.pid, "-d", "0.5").recording)

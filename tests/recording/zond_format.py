@@ -23,11 +23,11 @@ HEAD_SIZE = 20
 HEADER, CHUNK, END, MERGED = 1, 2, 3, 4
 
 # Sections of a chunk
-EPOCH, STRINGS, CODES, FRAMES, PROCESSES, THREADS, THREAD_NAMES, PYTHONS, EXITS, LOSSES, STATS = range(1, 12)
+EPOCH, STRINGS, CODES, FRAMES, PROCESSES, THREADS, THREAD_NAMES, PYTHONS, EXITS, LOSSES, STATS, PAUSES = range(1, 13)
 COLUMNS = range(16, 28)
 THREAD, SAMPLE_END, START, CPU, STATE, SYSCALL, COUNT, STACK, UP, GROWN, LEAVES, STACK_FRAMES = COLUMNS
 
-KNOWN = {*range(EPOCH, STATS + 1), *COLUMNS}
+KNOWN = {*range(EPOCH, PAUSES + 1), *COLUMNS}
 
 # Bits of a sample's state
 ON_CPU, GIL_HELD, GIL_WAIT, IN_GC, CALLING_C, TASK = (1 << bit for bit in range(6))
@@ -157,6 +157,11 @@ class Stats(NamedTuple):
     stops: int
 
 
+class Pause(NamedTuple):
+    length: int
+    times: int
+
+
 class Ended(NamedTuple):
     time: int
     code: int | None
@@ -189,6 +194,7 @@ class Recording:
     exits: list[Exit] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     stats: list[Stats] = field(default_factory=list)
+    pauses: list[Pause] = field(default_factory=list)
     nodes: list[list[Node]] = field(default_factory=lambda: [empty_trie()])  # of each epoch
     ended: Ended | None = None
     end: str = "cut"
@@ -394,6 +400,7 @@ class Reader:
             (EXITS, self.exit),
             (LOSSES, self.loss),
             (STATS, self.stats),
+            (PAUSES, self.pauses),
         ]
 
     def epoch(self, c: Cursor) -> None:
@@ -451,6 +458,9 @@ class Reader:
 
     def stats(self, c: Cursor) -> None:
         self.recording.stats.append(Stats(c.s(), c.u(), c.u(), c.u(), c.u(), c.u(), c.u()))
+
+    def pauses(self, c: Cursor) -> None:
+        self.recording.pauses.append(Pause(c.u(), c.u()))
 
 
 class Columns:

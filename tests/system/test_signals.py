@@ -188,8 +188,13 @@ def state_of(pid: int) -> str:
     return process_state(pid)[0]
 
 
+# Threads that run are held a thousand times a second, or not at all.
+HELD = pytest.mark.parametrize("options", [[], ["--native-rate", "1000"]], ids=["", "held"])
+
+
+@HELD
 @pytest.mark.parametrize("how", ["Ctrl-Z", "signal to the program", "signal to zond"])
-def test_stop_and_foreground(tmp_path: Path, how: str) -> None:
+def test_stop_and_foreground(tmp_path: Path, how: str, options: list[str | Path]) -> None:
     """The shell learns that the job stopped, both stand still, and `fg` continues both."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
@@ -197,7 +202,8 @@ def test_stop_and_foreground(tmp_path: Path, how: str) -> None:
     script.write_text(JOB.format(go=str(gate)))
     with terminal(*shell(tmp_path)) as opened:
         opened.expect(b"(prompt) ")
-        opened.send(quoted([ZOND, "run", "-q", "--python", PYTHON, "-o", tmp_path / "run.zond", script]))
+        command = [ZOND, "run", "-q", *options, "--python", PYTHON, "-o", tmp_path / "run.zond", script]
+        opened.send(quoted(command))
         zond, target = opened.expect_number(b"zond "), opened.expect_number(b"target ")
         opened.expect(b"ready")
         for _ in range(2):
@@ -221,13 +227,14 @@ def test_stop_and_foreground(tmp_path: Path, how: str) -> None:
     assert check_readable(tmp_path / "run.zond")["run"]["complete"]
 
 
-def test_background_job(tmp_path: Path) -> None:
+@HELD
+def test_background_job(tmp_path: Path, options: list[str | Path]) -> None:
     """`bg` continues both without the terminal; reading from it there stops both."""
     script = tmp_path / "job.py"
     script.write_text('import os\nprint("zond %d." % os.getppid(), "ready", flush=True)\nprint("said " + input())\n')
     with terminal(*shell(tmp_path)) as opened:
         opened.expect(b"(prompt) ")
-        command = quoted([ZOND, "run", "-q", "--python", PYTHON, "-o", tmp_path / "run.zond", script])
+        command = quoted([ZOND, "run", "-q", *options, "--python", PYTHON, "-o", tmp_path / "run.zond", script])
         opened.send(b"set -b\n" + command[:-1] + b" &\n")
         zond = opened.expect_number(b"zond ")
         opened.expect(b"ready")

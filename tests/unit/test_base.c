@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/histogram.h"
 #include "base/map.h"
 #include "base/strtab.h"
 #include "support.h"
@@ -157,6 +158,27 @@ static void long_strings_are_cut(void **state)
     strtab_release(&t);
 }
 
+/* Every power of two and its neighbours: the bucket holds the value, and is an eighth wide at most. */
+static void quantiles_are_bounds(void **state)
+{
+    (void)state;
+    for (unsigned bit = 0; bit < 64; bit++) {
+        for (int near = -1; near <= 1; near++) {
+            uint64_t value = ((uint64_t)1 << bit) + (uint64_t)(int64_t)near;
+            struct histogram h = {0};
+            histogram_add(&h, value, 1);
+            uint64_t upper = histogram_quantile(&h, 0.5);
+            assert_true(upper >= value && upper - value <= value / 8);
+        }
+    }
+    struct histogram h = {0};
+    assert_true(histogram_quantile(&h, 1) == 0);
+    for (uint64_t value = 1; value <= 10; value++)
+        histogram_add(&h, value, 2);
+    assert_true(histogram_quantile(&h, 0.5) == 5 && histogram_quantile(&h, 0.9) == 9);
+    assert_true(histogram_quantile(&h, 0.91) == 10 && histogram_quantile(&h, 1) == 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +186,7 @@ int main(void)
         cmocka_unit_test(varints_come_back),        cmocka_unit_test(cursor_stops_at_the_end),
         cmocka_unit_test(map_agrees_with_an_array), cmocka_unit_test(a_varint_has_at_most_ten_bytes),
         cmocka_unit_test(long_strings_are_cut),     cmocka_unit_test(strings_are_interned_once),
+        cmocka_unit_test(quantiles_are_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -98,10 +98,10 @@ static void look(struct walk *w, const struct row *row)
     assert_int_equal(stop_registers(&held, &w->moment.registers), 0);
     assert_int_equal(native_copy_stack(&w->native, &w->moment, 0), 0);
     native_unwind(&w->native, &w->moment, &w->stack);
-    inner = modules_place(&w->native.modules, w->stack.frames[0].pc);
+    inner = modules_place(&w->native.modules, w->stack.frames[0].pc, false);
     if (!w->stack.whole) {
         for (size_t i = 0; i < w->stack.depth; i++) {
-            struct native_place place = modules_place(&w->native.modules, w->stack.frames[i].pc);
+            struct native_place place = modules_place(&w->native.modules, w->stack.frames[i].pc, false);
             print_error("#%zu %s (%s+0x%lx)\n", i, place.function, place.module, place.offset);
         }
         fail_msg("%s: step %zu, in %s: the stack ends early", row->name, w->steps, inner.function);

@@ -203,6 +203,7 @@ struct others {
     struct rec_thread threads[4];
     struct rec_exit exit;
     struct rec_loss loss;
+    struct rec_pause pause;
     struct rec_stats stats;
     int calls;
 };
@@ -243,11 +244,20 @@ static int other_stats(void *ctx, const struct rec_stats *s)
     return 0;
 }
 
+static int other_pause(void *ctx, const struct rec_pause *p)
+{
+    struct others *o = ctx;
+    o->pause = *p;
+    o->calls++;
+    return 0;
+}
+
 static const struct rec_events other_events = {.process = other_process,
                                                .thread = other_thread,
                                                .exit = other_exit,
                                                .loss = other_loss,
-                                               .stats = other_stats};
+                                               .stats = other_stats,
+                                               .pause = other_pause};
 
 static void other_events_come_back(void **state)
 {
@@ -272,6 +282,8 @@ static void other_events_come_back(void **state)
     rec_loss(w, &l);
     struct rec_stats s = {STARTED_NS + 7, 1, 2, 3, 4, UINT64_MAX, 6};
     rec_stats(w, &s);
+    struct rec_pause pause = {UINT64_MAX, 3};
+    rec_pause(w, &pause);
     struct rec_end end = {.ended_ns = STARTED_NS + 8, .code = -5, .signal = 0};
     assert_int_equal(rec_writer_free(w, &end), 0);
 
@@ -279,7 +291,8 @@ static void other_events_come_back(void **state)
     struct rec_reader *r;
     assert_int_equal(rec_reader_new(file_again(fd), &r), 0);
     assert_int_equal(rec_reader_run(r, &other_events, &got), 0);
-    assert_int_equal(got.calls, 3);
+    assert_int_equal(got.calls, 4);
+    assert_memory_equal(&got.pause, &pause, sizeof(pause));
     assert_memory_equal(&got.processes[0], &p, sizeof(p));
     assert_true(got.threads[0].process == process && got.threads[0].tid == 8);
     assert_true(got.threads[0].start_ns == t.start_ns && got.threads[0].name == 0);
@@ -626,7 +639,7 @@ static void unknown_blocks_and_sections_are_skipped(void **state)
         {UINT32_MAX, "", 0},
         {REC_BLOCK_CHUNK, "", 0},
         {REC_BLOCK_CHUNK,
-         "\x0c\x03"
+         "\x0d\x03"
          "abc\x7f\x00\xff\x7f\x01x",
          11},
     };
