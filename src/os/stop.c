@@ -14,9 +14,9 @@
 #include "os/proc.h"
 
 /* A running thread stops within microseconds, for which we spin: a CPU that slept, here or there, wakes late,
- * on a virtual machine by milliseconds. One that waits for its CPU stops when it gets it, and loses nothing
- * while we wait. */
-#define SPIN_NS 600000
+ * on a virtual machine by milliseconds. One that waits for its CPU, which may be ours, stops when it gets it,
+ * and loses nothing while we nap. */
+#define SPIN_NS 200000
 #define GLANCE_NS 20000
 
 static bool is_own_child(pid_t tid)

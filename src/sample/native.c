@@ -32,12 +32,22 @@
 #define REFRESH_FIRST_NS (50 * NS_PER_MS)
 #define REFRESH_LAST_NS (64 * NS_PER_S)
 
-/* What cannot be had; told once for each process. */
-static void note(struct target *t, uint64_t now_ns, const char *why)
+/* What cannot be had. */
+enum lack { NO_MODULES, NO_STOP, NO_REST };
+
+static const char *const lacks[] = {
+    [NO_MODULES] = "what it has mapped cannot be read, so its stacks are shown without native frames",
+    [NO_STOP] = "it may not be stopped, or a debugger or strace has it: threads that run are shown without "
+                "native frames",
+    [NO_REST] = "a thread did not stand still to be copied: it is shown without native frames",
+};
+
+/* Each is told once for a process. */
+static void note(struct target *t, uint64_t now_ns, enum lack what)
 {
-    if (!t->natives.told)
-        target_note(t, REC_LOSS_UNREADABLE, now_ns, "process %d: %s", t->pid, why);
-    t->natives.told = true;
+    if (!(t->natives.told & 1u << what))
+        target_note(t, REC_LOSS_UNREADABLE, now_ns, "process %d: %s", t->pid, lacks[what]);
+    t->natives.told |= 1u << what;
 }
 
 static bool begin(struct target *t, uint64_t now_ns)
@@ -51,7 +61,7 @@ static bool begin(struct target *t, uint64_t now_ns)
     n->failed = !n->open;
     n->refresh_pause_ns = REFRESH_FIRST_NS;
     if (n->failed)
-        note(t, now_ns, "what it has mapped cannot be read, so its stacks are shown without native frames");
+        note(t, now_ns, NO_MODULES);
     return n->open;
 }
 
@@ -94,9 +104,7 @@ static bool take_running(struct target *t, struct thread *thread, uint64_t now_n
         return false;
     int err = stop_thread(thread->tid, s->patience_ns, &n->held);
     if (err == -EPERM)
-        note(t, now_ns,
-             "it may not be stopped, or a debugger or strace has it: threads that run are shown without "
-             "native frames");
+        note(t, now_ns, NO_STOP);
     if (err == -EAGAIN) {
         s->late = n->held;
         n->held = (struct stopped){0};
@@ -130,7 +138,7 @@ void target_take_native(struct target *t, struct thread *thread, uint64_t now_ns
                 (struct proc_syscall){.running = !thread->blocked, .sp = thread->sp, .pc = thread->pc},
                 now_ns);
     if (!n->taken && t->s->native_once)
-        note(t, now_ns, "a thread did not stand still to be copied: it is shown without native frames");
+        note(t, now_ns, NO_REST);
 }
 
 static void let_go(struct target *t)

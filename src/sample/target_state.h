@@ -39,7 +39,8 @@ struct native_recent {
  * them by address, seen_of by the node of the Python stack. */
 struct natives {
     struct native native;
-    bool open, failed, taken, told;
+    bool open, failed, taken;
+    unsigned told; /* what cannot be had, bit by bit (native.c) */
     uint64_t refreshed_ns, refresh_pause_ns;
     struct moment moment;
     struct stopped held;

@@ -31,25 +31,25 @@ from system.drive import (
 
 HELD = ["--native-rate", "1000"]
 
-# Python and C in turns, 20 ms each: `deflate` is a function of a library, and runs in `compresses` alone.
+# Python and C in turns, 20 ms each: `crc32_z` is a function of a library, and runs in `sums` alone.
 TURNS = """\
 import time, zlib
 
-data = bytes(range(256)) * 4096
+data = bytes(1 << 20)
 
 def spins(end):
     total = 0
     while time.monotonic() < end:
         total += 1
 
-def compresses(end):
+def sums(end):
     while time.monotonic() < end:
-        zlib.compress(data, 1)
+        zlib.crc32(data)
 
 until = time.monotonic() + 2
 while time.monotonic() < until:
     spins(time.monotonic() + 0.02)
-    compresses(time.monotonic() + 0.02)
+    sums(time.monotonic() + 0.02)
 """
 
 
@@ -64,14 +64,16 @@ def test_c_has_its_share_between_native_looks_too(version: str, tmp_path: Path) 
     ran = run(tmp_path, *python.command("-c", TURNS), options=["--native-rate", "100", "--"])
     assert ran.status == 0, ran.err
     found = check_readable(ran.recording)
-    whole = seconds(found, "compresses")
-    assert seconds(found, "deflate") == pytest.approx(whole, rel=0.1)
+    whole = seconds(found, "sums")
+    assert seconds(found, "crc32_z") == pytest.approx(whole, rel=0.1)
     assert seconds(found, "spins") == pytest.approx(whole, rel=0.15)
-    line = {line["line"]: line for line in found["lines"] if line["function"] == "compresses"}[12]
+    line = {line["line"]: line for line in found["lines"] if line["function"] == "sums"}[12]
     assert line["self_wall_s"] == pytest.approx(whole, rel=0.1)
-    assert "deflate" not in {line["function"] for line in found["lines"]}
+    assert "crc32_z" not in {line["function"] for line in found["lines"]}
     assert functions(found)["<module>"]["total_wall_s"] > 1.9
-    assert not [name for name in functions(found) if name.startswith("_PyEval_EvalFrameDefault")]
+    # Moments in which a call of the evaluation loop has no Python frame, yet or any more.
+    loops = [float(row["total_wall_s"]) for row in found["functions"] if row["name"].startswith("_PyEval_EvalFrameD")]
+    assert sum(loops) < 0.05
 
 
 def test_what_waits_is_known_by_its_call(tmp_path: Path) -> None:
