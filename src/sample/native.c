@@ -37,8 +37,8 @@ enum lack { NO_MODULES, NO_STOP, NO_REST };
 
 static const char *const lacks[] = {
     [NO_MODULES] = "what it has mapped cannot be read, so its stacks are shown without native frames",
-    [NO_STOP] = "it may not be stopped, or a debugger or strace has it: threads that run are shown without "
-                "native frames",
+    [NO_STOP] =
+        "it may not be stopped (a debugger or strace has it?): threads that run have no native frames",
     [NO_REST] = "a thread did not stand still to be copied: it is shown without native frames",
 };
 
