@@ -17,8 +17,9 @@ static const int asking[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}
 static const int kept[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGFPE, SIGILL,
                            SIGTRAP, SIGABRT, SIGSYS,  SIGPIPE, SIGXCPU};
 
-/* How often a child that was reported as stopped is looked at before it counts as continued; 1 ms apart. */
-#define STOP_GLANCES 10
+/* How often a child that was reported as stopped, and not as continued, is looked at until it is; 1 ms apart.
+ */
+#define STOP_GLANCES 2000
 
 static bool is_ignored(int number)
 {
@@ -158,11 +159,17 @@ void child_cancel(struct child *c)
     waitpid(c->pid, NULL, 0);
 }
 
-/* Stopped, or about to be again, after it was held for its native stack. */
+static bool is_continued(pid_t pid)
+{
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)pid, &info, WCONTINUED | WNOHANG | WNOWAIT) < 0 || info.si_pid;
+}
+
+/* Stopped; or about to be again, after it was held for its native stack, as soon as it gets a CPU. */
 static bool becomes_stopped(pid_t pid)
 {
     const struct timespec glance = {.tv_nsec = (long)NS_PER_MS};
-    for (int i = 0; i < STOP_GLANCES; i++) {
+    for (int i = 0; i < STOP_GLANCES && !is_continued(pid); i++) {
         if (is_stopped(pid))
             return true;
         nanosleep(&glance, NULL);

@@ -100,7 +100,7 @@ static bool take_running(struct target *t, struct thread *thread, uint64_t now_n
 {
     struct natives *n = &t->natives;
     struct sampling *s = t->s;
-    if (s->late.tid && !stop_late(&s->late))
+    if (s->late.tid)
         return false;
     int err = stop_thread(thread->tid, s->patience_ns, &n->held);
     if (err == -EPERM)

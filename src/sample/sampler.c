@@ -120,9 +120,10 @@ static void take_signals(struct sampler *s)
         switch (signals_take(s->signals, s->options->own_child ? s->root : 0)) {
         case SIGNAL_NONE:
             return;
-        case SIGNAL_CHILD: /* of a thread that is late, too */
-            stop_late(&s->sampling.late);
-            if (s->options->own_child)
+        case SIGNAL_CHILD:
+            /* Waiting for the child would take the stop of a thread that is late, which then stood for ever:
+             * first that thread goes on, for which this signal comes. */
+            if (stop_late(&s->sampling.late) && s->options->own_child)
                 look_for_end(s);
             break;
         case SIGNAL_STOP:
@@ -286,12 +287,14 @@ static int start(struct sampler *s)
     return err;
 }
 
-/* A thread that is late is let go on, if it stops within a second; if not, the end of zond does it. */
+/* A thread that is late is let go on. One that is not of our child the end of zond lets go on after a second,
+ * too. */
 static void end_late(struct sampler *s)
 {
     const struct timespec glance = {.tv_nsec = (long)NS_PER_MS};
     uint64_t until_ns = clock_ns() + PATIENCE_ONCE_NS;
-    while (s->sampling.late.tid && !stop_late(&s->sampling.late) && clock_ns() < until_ns)
+    while (s->sampling.late.tid && !stop_late(&s->sampling.late) &&
+           (s->options->own_child || clock_ns() < until_ns))
         nanosleep(&glance, NULL);
 }
 
