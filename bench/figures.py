@@ -36,7 +36,7 @@ from measure import (
     target,
     watch,
 )
-from profilers import Nothing, Outcome, Profiler, Zond
+from profilers import NATIVE, Nothing, Outcome, Profiler, Zond
 from stacks import UNREADABLE
 
 TRUTH = Path(__file__).resolve().parent.parent / "tests" / "truth"
@@ -276,6 +276,43 @@ def _printed(command: list[str], folder: Path) -> float:
     raise ProfilerError(f"{command!r} printed no rate: {said[-500:]}")
 
 
+# Native stacks a second, and the bar of the target's slowdown.
+NATIVE_RATES = ((100, 1.01), (RATE_HZ, 1.04))
+
+
+def native(settings: Settings) -> list[Row]:
+    """Measure the same with native stacks at each look, and for how long zond holds a thread that runs."""
+    rows = []
+    for version in settings.contenders:
+        interpreter = settings.interpreter(version)
+        names = {profiler.name for profiler in settings.contenders[version]}
+        able = [kind(interpreter) for kind in NATIVE if version in kind.versions and kind.name in names]
+        for rate_hz, bar in NATIVE_RATES:
+            turns = Settings({version: able}, settings.rounds, settings.window_s, settings.soak_s, settings.failures)
+            slowed, cpu, half, most = _readings(), _readings(), _readings(), _readings()
+            with TemporaryDirectory() as name, target(interpreter, Path(name), "sorts.py") as watched:
+                for profiler in turns.turns(version, control=True):
+                    with settings.forgiving(profiler, "native"):
+                        measured = _turn(profiler, watched, rate_hz, settings, Path(name))
+                        slowed[profiler.name].append(measured.slowdown)
+                        cpu[profiler.name].append(100 * measured.cpu_share)
+                        if isinstance(profiler, Zond):
+                            pause = profiler.report(measured.output)["sampling"]["pause_us"]
+                            half[profiler.name].append(pause["p50"])
+                            most[profiler.name].append(pause["p90"])
+            slow_row = Row(
+                f"native at {rate_hz} Hz, slowdown", "x", version, f"<= {bar}", _medians(turns, version, slowed)
+            )
+            cpu_row = Row("  sampler's CPU", "%", version, "<= 6", _medians(turns, version, cpu))
+            rows += [_below(slow_row, bar), _below(cpu_row, 6.0)]
+            rows.append(
+                _below(Row("  a thread is held, p50", "us", version, "<= 25", _medians(turns, version, half)), 25)
+            )
+            rows.append(_below(Row("  p90", "us", version, "<= 60", _medians(turns, version, most)), 60))
+            slow_row.values[Nothing.name] = middle(slowed[Nothing.name])
+    return rows
+
+
 def startup(settings: Settings) -> list[Row]:
     """Measure what a profiler adds to a program that does nothing: pairs of runs, with and without."""
     rows = []
@@ -414,6 +451,7 @@ FIGURES: dict[str, Callable[[Settings], list[Row]]] = {
     "rate": rate,
     "impossible": impossible,
     "load": load,
+    "native": native,
     "truth": truth,
     "startup": startup,
     "attach": attach,

@@ -79,8 +79,13 @@ class Zond(Profiler):
     versions = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "3.13t")
     executable = "zond"
 
+    # The peers take no native stacks either, but in their native forms.
+    native = False
+
     def _options(self, rate_hz: int | None, output: Path) -> list[str]:
-        return ["-r", "max" if rate_hz is None else str(rate_hz), "-o", str(output), "--quiet"]
+        rate = ["-r", "max" if rate_hz is None else str(rate_hz)]
+        native = ["--native-rate", str(rate_hz) if self.native else "0"]
+        return [*rate, *native, "-o", str(output), "--quiet"]
 
     def launch(self, rate_hz: int, output: Path, script: Sequence[str]) -> list[str]:
         command = [self.executable, "run", *self._options(rate_hz, output), "--"]
@@ -105,6 +110,12 @@ class Zond(Profiler):
         command = [self.executable, "export", "--format", "collapsed", "--lines", "-o", str(text), str(output)]
         subprocess.run(command, check=True)
         return collapsed(text)
+
+
+class NativeZond(Zond):
+    """zond with a native stack at each look."""
+
+    native = True
 
 
 class PySpy(Profiler):
@@ -134,6 +145,12 @@ class PySpy(Profiler):
 
     def stacks(self, output: Path) -> Iterator[tuple[Stack, int]]:
         return collapsed(output)
+
+
+class NativePySpy(PySpy):
+    """py-spy with native stacks."""
+
+    extra = ("--native",)
 
 
 class NonblockingPySpy(PySpy):
@@ -259,4 +276,5 @@ class Nothing(InProcess):
         return Outcome(0, 0)
 
 
+NATIVE: tuple[type[Profiler], ...] = (NativeZond, NativePySpy)
 PROFILERS: tuple[type[Profiler], ...] = (Zond, Austin, Sampling, PySpy, NonblockingPySpy, Pyinstrument, Scalene)

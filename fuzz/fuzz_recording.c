@@ -3,7 +3,8 @@
  * A mutated file rarely gets past its checksums and zstd, so an input is one of two things, by its first
  * byte: 'F': the bytes of a file, as they are; else: a list of blocks, each a type byte, a length (u16,
  * little-endian) and an uncompressed payload, which this puts into a proper file: 'H' behind a header of its
- * own, 'M' likewise, as a merged recording, any other letter without.
+ * own, 'M' likewise, as a merged recording, any other letter without; of 'R' a copy is made with other native
+ * frames, and read, too.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "analysis/profile.h"
 #include "record/block.h"
 #include "record/format.h"
+#include "record/resolve.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -104,6 +106,31 @@ static void read_recording(int fd, bool tasks)
     rec_reader_free(r);
 }
 
+/* By its address a place is nothing, one function, or several. */
+static size_t resolve(void *ctx, const char *path, const char *build_id, uint64_t address,
+                      struct rec_resolved *out)
+{
+    size_t count = address % (REC_RESOLVED_MAX + 1);
+    (void)ctx;
+    if (path[strlen(path)] || build_id[strlen(build_id)])
+        abort();
+    for (size_t i = 0; i < count; i++)
+        out[i] = (struct rec_resolved){.function = i % 2 ? "f" : "", .file = i % 3 ? "f.c" : ""};
+    return count;
+}
+
+static void copy_recording(int fd)
+{
+    struct rec_reader *r;
+    int copy = memfd_create("copy", MFD_CLOEXEC);
+    if (lseek(fd, 0, SEEK_SET) == 0 && rec_reader_new(fd, &r) == 0) {
+        if (rec_resolve(r, copy, resolve, NULL) == 0)
+            read_recording(copy, false);
+        rec_reader_free(r);
+    }
+    close(copy);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
@@ -118,6 +145,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (fd >= 0 && write(fd, file.data, file.len) == (ssize_t)file.len) {
         read_recording(fd, false);
         read_recording(fd, true);
+        if (data[0] == 'R')
+            copy_recording(fd);
     }
     close(fd);
     buf_release(&file);

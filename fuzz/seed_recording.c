@@ -1,6 +1,6 @@
 /* Writes the corpus that fuzz_recording starts from into the directory of its argument: a small recording as
- * a file, the same as a list of blocks, merged with itself, and blocks that the writer does not make of so
- * little. Run again when the format changes.
+ * a file, the same as a list of blocks, to be copied, merged with itself, and blocks that the writer does not
+ * make of so little. Run again when the format changes.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,6 +25,13 @@ static void fill_tables(struct rec_writer *w, uint32_t frames[4])
     for (uint32_t i = 0; i < 4; i++) {
         struct rec_code code = {.name = rec_string(w, "abcd" + i, 1), .file = rec_string(w, "x.py", 4)};
         frames[i] = rec_frame(w, &(struct rec_frame){.code = rec_code(w, &code), .line = i});
+    }
+    struct rec_module module = {rec_string(w, "l.so", 4), rec_string(w, "ab12", 4)};
+    struct rec_code code = {.name = rec_string(w, "n", 1), .kind = REC_NATIVE};
+    for (uint32_t i = 2; i < 4; i++) {
+        frames[i] = rec_frame(w, &(struct rec_frame){.code = rec_code(w, &code),
+                                                     .module = rec_module(w, &module),
+                                                     .address = 0x1000 + i});
     }
 }
 
@@ -100,7 +107,7 @@ static void list_merged(const struct buf *blocks, struct buf *list)
 /* Behind a header of the fuzzer: an unknown block, and a chunk with an epoch, an unknown section and a loss
  * of an unknown kind. */
 static const uint8_t odd[] = {'H', 99, 1,  0, 'x', REC_BLOCK_CHUNK, 12, 0,   REC_SEC_EPOCH,
-                              1,   1,  14, 1, 'x', REC_SEC_LOSSES,  4,  200, 0,
+                              1,   1,  29, 1, 'x', REC_SEC_LOSSES,  4,  200, 0,
                               1,   0};
 
 static int save(int dir, const char *name, const struct buf *bytes)
@@ -139,6 +146,8 @@ int main(int argc, char **argv)
         struct buf parts = {.data = (uint8_t *)odd, .len = sizeof(odd)};
         failed = save(dir, "recording-file", &file) || save(dir, "recording-blocks", &list) ||
                  save(dir, "recording-merged", &merged) || save(dir, "recording-odd", &parts);
+        list.data[0] = 'R';
+        failed = failed || save(dir, "recording-copied", &list);
     }
     buf_release(&merged);
     buf_release(&file);

@@ -92,13 +92,5 @@ def is_possible(stack: Sequence[Frame]) -> bool:
     return True
 
 
-def main() -> None:
-    """Alternate for the given time."""
-    arguments = progress.parser(__doc__).parse_args()
-    counters = progress.slots(arguments.counter)
-    progress.drive(turn, arguments.seconds, counters)
-    progress.report(arguments.seconds, counters)
-
-
 if __name__ == "__main__":
-    main()
+    progress.main(__doc__, turn)

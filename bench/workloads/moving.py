@@ -21,13 +21,5 @@ def dive() -> None:
     descend(DEPTH)
 
 
-def main() -> None:
-    """Dive for the given time."""
-    arguments = progress.parser(__doc__).parse_args()
-    counters = progress.slots(arguments.counter)
-    progress.drive(dive, arguments.seconds, counters)
-    progress.report(arguments.seconds, counters)
-
-
 if __name__ == "__main__":
-    main()
+    progress.main(__doc__, dive)

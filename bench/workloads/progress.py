@@ -45,3 +45,11 @@ def report(seconds: float, counters: memoryview) -> None:
     """Print the iterations per second of all the slots together."""
     sys.stdout.write("%.3f\n" % (sum(counters) / seconds))
     sys.stdout.flush()
+
+
+def main(description: str | None, step: Callable[[], object]) -> None:
+    """Be a workload of one thread: repeat `step` for the time that the command line gives."""
+    arguments = parser(description).parse_args()
+    counters = slots(arguments.counter)
+    drive(step, arguments.seconds, counters)
+    report(arguments.seconds, counters)

@@ -56,14 +56,6 @@ def serve(document: str) -> str:
     return json.dumps({"dearest": dearest, "totals": totals(records)}, sort_keys=True)
 
 
-def main() -> None:
-    """Serve for the given time."""
-    arguments = progress.parser(__doc__).parse_args()
-    counters = progress.slots(arguments.counter)
-    document = produce(random.Random(1))
-    progress.drive(lambda: serve(document), arguments.seconds, counters)
-    progress.report(arguments.seconds, counters)
-
-
 if __name__ == "__main__":
-    main()
+    DOCUMENT = produce(random.Random(1))
+    progress.main(__doc__, lambda: serve(DOCUMENT))

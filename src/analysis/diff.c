@@ -1,11 +1,11 @@
 /* diff: see diff.h.
  *
- * Noise. A stretch of a thread's life begins and ends at looks, a period apart, so that its length is known
- * to about a period. The looks within it follow from each other: they are one observation, not many. The
- * stretches of a function are taken as independent, so that the error of its time is a period times the root
- * of their number; of code whose visits are far shorter than a period this is what counting looks by chance
- * gives. A difference is clear beyond NOISE_SIGMAS of that, and beyond RUNS_DIFFER of the larger value: two
- * runs of the same program differ for reasons that no sample tells.
+ * Noise. A sample, a stretch of a thread's life, begins and ends between two looks, so that its length is
+ * known to about the time between them: a period, or more where looks were late. The looks within it follow
+ * from each other: they are one observation, not many. The samples of a function are taken as independent, so
+ * that the squares of their errors add up; of code whose visits are far shorter than a period this is what
+ * counting looks by chance gives. A difference is clear beyond NOISE_SIGMAS of that, and beyond RUNS_DIFFER
+ * of the larger value: two runs of the same program differ for reasons that no sample tells.
  */
 #include "analysis/diff.h"
 
@@ -20,10 +20,10 @@
 #define NOISE_SIGMAS 3.0
 #define RUNS_DIFFER 0.05
 
-/* What a row adds up. stretches: of which the sum consists. */
+/* What a row adds up. squares: of the errors, in us^2. */
 struct sum {
     uint64_t ns;
-    uint64_t stretches;
+    double squares;
 };
 
 struct entry {
@@ -38,6 +38,7 @@ struct entry {
 struct side {
     struct profile *profile;
     double period;
+    double looks_a_native; /* how many looks there are to one that took native stacks */
     double whole;
 };
 
@@ -61,14 +62,14 @@ static size_t entry_count(const struct buf *table)
 static void add(struct sum *to, const struct weights *w, enum metric metric)
 {
     to->ns += weights_of(w, metric);
-    to->stretches += w->stretches;
+    to->squares += w->squared_gaps;
 }
 
 /* Of a part that runs below the whole (a comprehension and its function) only what is more counts. */
 static void raise(struct sum *to, const struct weights *w, enum metric metric)
 {
     to->ns = max_u64(to->ns, weights_of(w, metric));
-    to->stretches = max_u64(to->stretches, w->stretches);
+    to->squares = fmax(to->squares, w->squared_gaps);
 }
 
 static void add_both(struct entry *to, int side, const struct weights *self, const struct weights *total,
@@ -213,11 +214,11 @@ static int sum_stacks(const struct work *w, struct buf *table)
         for (int side = 0; side < DIFF_SIDES; side++) {
             struct sum *total = &all[i].total[side];
             total->ns += all[i].self[side].ns;
-            total->stretches += all[i].self[side].stretches;
+            total->squares += all[i].self[side].squares;
             if (all[i].caller == DIFF_NONE)
                 continue;
             all[all[i].caller].total[side].ns += total->ns;
-            all[all[i].caller].total[side].stretches += total->stretches;
+            all[all[i].caller].total[side].squares += total->squares;
         }
     }
     return 0;
@@ -225,15 +226,20 @@ static int sum_stacks(const struct work *w, struct buf *table)
 
 /* Changes --------------------------------------------------------------------------------------------- */
 
-static struct diff_change change_of(const struct work *w, const struct sum sums[DIFF_SIDES])
+/* split: what Python frames and native ones share was seen at the looks that took native stacks only, and
+ * distributed over the others: so many times fewer observations, each of a longer time. What was not seen at
+ * all could have been missed once. */
+static struct diff_change change_of(const struct work *w, const struct sum sums[DIFF_SIDES], bool split)
 {
     struct diff_change c = {0};
     double squares = 0;
     for (int i = 0; i < DIFF_SIDES; i++) {
         double unit = !w->shares ? 1 : w->sides[i].whole > 0 ? 1 / w->sides[i].whole : 0;
-        uint64_t stretches = max_u64(sums[i].stretches, 1);
+        double us = unit * NS_PER_US / NS_PER_S;
+        double missed = w->sides[i].period * w->sides[i].period * unit * unit;
+        double square = fmax(sums[i].squares * us * us, missed);
         c.value[i] = (double)sums[i].ns / NS_PER_S * unit;
-        squares += (double)stretches * w->sides[i].period * w->sides[i].period * unit * unit;
+        squares += split ? square * w->sides[i].looks_a_native : square;
     }
     double change = fabs(c.value[1] - c.value[0]);
     c.noise = NOISE_SIGMAS * sqrt(squares);
@@ -241,7 +247,14 @@ static struct diff_change change_of(const struct work *w, const struct sum sums[
     return c;
 }
 
-static int finish(const struct work *w, struct buf *table, struct diff_table *out)
+static bool is_python(const struct work *w, const struct entry *e)
+{
+    int side = e->code[0] == DIFF_NONE;
+    return rec_reader_code(profile_reader(w->sides[side].profile), e->code[side]).kind == REC_PYTHON;
+}
+
+/* split: own times are those of Python frames apart from native ones. */
+static int finish(const struct work *w, struct buf *table, bool split, struct diff_table *out)
 {
     const struct entry *all = entries_of(table);
     size_t count = entry_count(table);
@@ -255,8 +268,8 @@ static int finish(const struct work *w, struct buf *table, struct diff_table *ou
             row->line[side] = all[i].line[side];
         }
         row->caller = all[i].caller;
-        row->self = change_of(w, all[i].self);
-        row->total = change_of(w, all[i].total);
+        row->self = change_of(w, all[i].self, split);
+        row->total = change_of(w, all[i].total, !is_python(w, &all[i]));
     }
     out->count = count;
     return 0;
@@ -272,6 +285,13 @@ static double period_of(const struct profile *p)
     return fmax(asked, made);
 }
 
+/* How many looks there are to one that took native stacks; 1 without native stacks. */
+static double looks_a_native(const struct profile *p)
+{
+    const struct rec_stats *stats = profile_stats(p);
+    return stats->stops && stats->samples > stats->stops ? (double)stats->samples / (double)stats->stops : 1;
+}
+
 int diff_new(struct profile *a, struct profile *b, enum metric metric, bool shares, struct diff **out)
 {
     typedef int sum_fn(const struct work *w, struct buf *table);
@@ -281,20 +301,23 @@ int diff_new(struct profile *a, struct profile *b, enum metric metric, bool shar
         return -ENOMEM;
     for (int i = 0; i < DIFF_SIDES; i++) {
         w.sides[i].period = period_of(w.sides[i].profile);
+        w.sides[i].looks_a_native = looks_a_native(w.sides[i].profile);
         w.sides[i].whole = (double)weights_of(profile_sum(w.sides[i].profile), metric) / NS_PER_S;
         d->whole[i] = w.sides[i].whole;
     }
     const struct {
         sum_fn *sum;
         struct diff_table *to;
-    } tables[] = {{sum_functions, &d->functions}, {sum_lines, &d->lines}, {sum_stacks, &d->stacks}};
+        bool split; /* a line has what native code did for it */
+    } tables[] = {
+        {sum_functions, &d->functions, true}, {sum_lines, &d->lines, false}, {sum_stacks, &d->stacks, true}};
     int err = pairs_init(&w.pairs, (struct profile *[]){a, b});
     for (size_t i = 0; !err && i < ARRAY_LEN(tables); i++) {
         struct buf table;
         buf_init(&table, SIZE_MAX);
         err = tables[i].sum(&w, &table);
         if (!err)
-            err = finish(&w, &table, tables[i].to);
+            err = finish(&w, &table, tables[i].split, tables[i].to);
         buf_release(&table);
     }
     pairs_release(&w.pairs);

@@ -48,8 +48,8 @@ static enum module_origin origin_of(const struct rec_reader *r, uint32_t file)
     return module_origin(path, len, &start);
 }
 
-/* Marks the files of module bodies that nothing but the standard library (runpy) called: scripts.
- * outermost: by node, whether only the standard library is on the stack above its callee. */
+/* Marks the files of module bodies that nothing but C and the standard library (runpy) called: scripts.
+ * outermost: by node, whether only these are on the stack above its callee. */
 static int find_scripts(struct profile *p, uint8_t *script)
 {
     const struct rec_reader *r = profile_reader(p);
@@ -63,7 +63,8 @@ static int find_scripts(struct profile *p, uint8_t *script)
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < rec_reader_code_count(r); i++)
-        stdlib[i] = origin_of(r, rec_reader_code(r, i).file) == MODULE_STDLIB;
+        stdlib[i] = rec_reader_code(r, i).kind != REC_PYTHON ||
+                    origin_of(r, rec_reader_code(r, i).file) == MODULE_STDLIB;
     outermost[0] = 1;
     for (size_t i = 1; i < count; i++) {
         if (!outermost[nodes[i].parent])
@@ -93,7 +94,8 @@ static int name_files(struct files *f, int side, struct profile *p, uint8_t *see
         uint32_t file = rec_reader_code(r, i).file;
         size_t len;
         const char *path = rec_reader_string(r, file, &len);
-        if (seen[file])
+        /* What has no file (a system call, the garbage collector) is the same on both sides. */
+        if (seen[file] || !len)
             continue;
         seen[file] = 1;
         buf_clear(&name);

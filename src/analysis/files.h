@@ -6,7 +6,7 @@
 #include "base/strtab.h"
 
 /* names: what the two recordings have in common to call a file by; of_file[side][string] is the id of the
- * name in it, 0 for a string that is no file of a function. */
+ * name in it, 0 for a string that is no file of a function, and for functions without a file. */
 struct files {
     struct strtab names;
     uint32_t *of_file[2];

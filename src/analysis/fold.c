@@ -10,12 +10,15 @@
 #include "analysis/fold.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "record/reader.h"
 
 #define CAP_FIRST 1024
+/* Eleven days; the squares of all looks of an epoch at this are a float still. */
+#define GAP_MAX_US 1e12f
 
 static const struct rec_node *nodes_of(const struct fold *f)
 {
@@ -50,9 +53,18 @@ void fold_release(struct fold *f)
 
 /* Weights --------------------------------------------------------------------------------------------- */
 
-struct node_weights fold_weigh(const struct rec_sample *s)
+/* It began and ended somewhere between two looks, which can be late. Never 0. */
+static float squared_gap(const struct rec_sample *s, uint64_t period_ns)
 {
-    struct node_weights w = {.wall = s->wall_ns, .cpu = s->cpu_ns, .samples = s->count, .stretches = 1};
+    float gap_ns = fmaxf((float)s->wall_ns / (float)s->count, (float)period_ns);
+    float gap_us = fminf(fmaxf(gap_ns / (float)NS_PER_US, 1), GAP_MAX_US);
+    return gap_us * gap_us;
+}
+
+struct node_weights fold_weigh(const struct rec_sample *s, uint64_t period_ns)
+{
+    struct node_weights w = {
+        .wall = s->wall_ns, .cpu = s->cpu_ns, .samples = s->count, .squared_gaps = squared_gap(s, period_ns)};
     if (s->state & REC_GIL_HELD)
         w.gil_held = s->wall_ns;
     if (s->state & REC_GIL_WAIT)
@@ -76,7 +88,7 @@ static inline void add_nodes(struct node_weights *to, const struct node_weights 
     to->in_c += w->in_c;
     to->blocked += w->blocked;
     to->samples += w->samples;
-    to->stretches += w->stretches;
+    to->squared_gaps += w->squared_gaps;
 }
 
 static inline void add_to_weights(struct weights *to, const struct node_weights *w)
@@ -89,7 +101,7 @@ static inline void add_to_weights(struct weights *to, const struct node_weights 
     to->in_c += w->in_c;
     to->blocked += w->blocked;
     to->samples += w->samples;
-    to->stretches += w->stretches;
+    to->squared_gaps += w->squared_gaps;
 }
 
 void weights_add_node(struct weights *to, const struct node_weights *w)
@@ -141,6 +153,14 @@ int fold_add(struct fold *f, uint32_t node, const struct node_weights *w)
 
 /* Passes ---------------------------------------------------------------------------------------------- */
 
+/* The time of others is that of the Python line that called them. */
+static bool has_lines(uint8_t kind)
+{
+    static const bool lack[] = {
+        [REC_NATIVE] = true, [REC_JIT] = true, [REC_GC] = true, [REC_SYSCALL] = true, [REC_GUESSED] = true};
+    return kind >= ARRAY_LEN(lack) || !lack[kind];
+}
+
 /* Places the frames that came since the last fold. */
 static int place_frames(struct fold *f)
 {
@@ -150,8 +170,7 @@ static int place_frames(struct fold *f)
         struct rec_frame frame = rec_reader_frame(f->reader, id);
         struct frame_place place = {0};
         err = tally_index(&f->functions, tally_key(0, frame.code), &place.function);
-        uint8_t kind = rec_reader_code(f->reader, frame.code).kind;
-        if (kind == REC_NATIVE || kind == REC_SYSCALL)
+        if (!has_lines(rec_reader_code(f->reader, frame.code).kind))
             place.line = FOLD_NO_LINE;
         else if (!err)
             err = tally_index(&f->lines, tally_key(frame.code, frame.line), &place.line);
@@ -189,7 +208,7 @@ static void add_selves(struct fold *f)
     add_to_weights(&f->sum, &f->nodes[0]);
     for (uint32_t id = 1; id < f->count; id++) {
         const struct node_weights *own = &f->nodes[id];
-        if (!own->stretches)
+        if (own->squared_gaps == 0)
             continue;
         const struct frame_place *place = place_of(f, &nodes[id]);
         add_to_weights(&f->sum, own);
@@ -211,7 +230,7 @@ static int add_stacks(struct fold *f)
     uint8_t *cut = calloc(f->count, 1);
     int err = global && weighs && cut ? 0 : -ENOMEM;
     for (uint32_t id = f->count - 1; !err && id > 0; id--) {
-        weighs[id] |= f->nodes[id].stretches != 0;
+        weighs[id] |= f->nodes[id].squared_gaps != 0;
         weighs[nodes[id].parent] |= weighs[id];
     }
     if (!err)
@@ -227,7 +246,7 @@ static int add_stacks(struct fold *f)
             err = trie_child(&f->trie, global[parent], what, nodes[id].frame, &global[id]);
             cut[id] = global[id] == global[parent];
         }
-        if (f->nodes[id].stretches)
+        if (f->nodes[id].squared_gaps != 0)
             add_to_weights(&trie_at(&f->trie, global[id])->self, &f->nodes[id]);
     }
     free(global);
@@ -245,7 +264,7 @@ static int add_calls(struct fold *f)
         if (!nodes[id].parent)
             continue;
         err = find_call(f, nodes, id, &f->links[id].call);
-        if (!err && f->nodes[id].stretches)
+        if (!err && f->nodes[id].squared_gaps != 0)
             add_to_weights(&tally_at(&f->calls, f->links[id].call)->self, &f->nodes[id]);
     }
     return err;
@@ -258,7 +277,7 @@ static void sum_subtrees(struct fold *f)
     for (uint32_t id = f->count - 1; id > 0; id--) {
         const struct node_weights *sum = &f->nodes[id];
         uint32_t parent = nodes[id].parent;
-        if (!sum->stretches)
+        if (sum->squared_gaps == 0)
             continue;
         add_nodes(&f->nodes[parent], sum);
         f->links[id].next_sibling = f->links[parent].first_child;

@@ -8,6 +8,8 @@
 /* What a frame belongs to: indices into the tables of functions and lines. Native code and system calls are
  * no lines of their own: their time is that of the line that called them. */
 #define FOLD_NO_LINE UINT32_MAX
+/* The squared gap of what goes on with the same stack and state as before. */
+#define FOLD_GOES_ON 1.0f
 struct frame_place {
     uint32_t function;
     uint32_t line;
@@ -24,7 +26,7 @@ struct node_weights {
     uint64_t in_c;
     uint64_t blocked;
     uint32_t samples;
-    uint32_t stretches;
+    float squared_gaps; /* 0: it has no sample */
 };
 
 /* The walk's view of a node; 0 ends a list. call: index into that table, when calls are wanted. */
@@ -58,8 +60,8 @@ struct fold {
 int fold_init(struct fold *f, const struct rec_reader *r, unsigned without);
 void fold_release(struct fold *f);
 
-/* What a sample weighs. */
-struct node_weights fold_weigh(const struct rec_sample *s);
+/* What a sample of a recording with this period weighs. */
+struct node_weights fold_weigh(const struct rec_sample *s, uint64_t period_ns);
 /* Adds it to a node of the current epoch. 0 or -ENOMEM. */
 int fold_add(struct fold *f, uint32_t node, const struct node_weights *w);
 

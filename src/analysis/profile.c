@@ -79,6 +79,16 @@ bool profile_takes(const struct profile_filter *f, const struct rec_reader *r, u
     return (!f->tid || t.tid == f->tid) && profile_takes_process(f, r, t.process);
 }
 
+/* A sample can be one stretch with the one before: they were told apart by where in their functions they
+ * stood. */
+static bool goes_on(const struct profile *p, struct profile_seen *seen, const struct rec_sample *s)
+{
+    bool same = seen->epoch == p->epoch && seen->stack == s->stack && seen->state == s->state &&
+                seen->end_ns == s->end_ns - s->wall_ns;
+    *seen = (struct profile_seen){s->end_ns, s->stack, p->epoch, s->state};
+    return same;
+}
+
 static int on_sample(void *ctx, const struct rec_sample *s)
 {
     struct profile *p = ctx;
@@ -87,7 +97,9 @@ static int on_sample(void *ctx, const struct rec_sample *s)
     struct profile_thread *thread = &threads_of(p)[s->thread];
     if (task != p->filter.tasks || !thread->taken)
         return 0;
-    struct node_weights w = fold_weigh(s);
+    struct node_weights w = fold_weigh(s, rec_reader_header(profile_reader(p))->period_ns);
+    if (!task && goes_on(p, &thread->seen, s))
+        w.squared_gaps = FOLD_GOES_ON;
     thread->last_ns = max_u64(thread->last_ns, s->end_ns);
     if (!task)
         weights_add_node(&thread->sum, &w);
@@ -127,6 +139,7 @@ static int on_pause(void *ctx, const struct rec_pause *pause)
 static int on_epoch(void *ctx)
 {
     struct profile *p = ctx;
+    p->epoch++;
     return fold_epoch(&p->fold);
 }
 
@@ -174,6 +187,7 @@ int profile_new(struct rec_reader *r, const struct profile_filter *filter, struc
     if (!p)
         return -ENOMEM;
     p->reader = r;
+    p->epoch = 1;
     p->filter = filter ? *filter : (struct profile_filter){0};
     buf_init(&p->details, SIZE_MAX);
     buf_init(&p->threads, SIZE_MAX);

@@ -25,10 +25,12 @@ struct weights {
     uint64_t gil_held;
     uint64_t gil_wait;
     uint64_t gc;
-    uint64_t in_c;      /* CPU time in functions written in C, GC not counted */
-    uint64_t blocked;   /* wall time neither on a CPU nor waiting for the GIL */
-    uint64_t samples;   /* looks */
-    uint64_t stretches; /* samples of the recording: looks in a row with one stack and state are one */
+    uint64_t in_c;    /* CPU time in functions written in C, GC not counted */
+    uint64_t blocked; /* wall time neither on a CPU nor waiting for the GIL */
+    uint64_t samples; /* looks */
+    /* Of the samples (looks in a row with one stack and state), the squared time between their looks, in
+     * us^2: so well their lengths are known. 0: there is none. */
+    double squared_gaps;
 };
 
 uint64_t weights_of(const struct weights *w, enum metric metric);
@@ -56,6 +58,11 @@ struct profile_thread {
     uint64_t first_ns;
     uint64_t last_ns;
     bool taken; /* by the filter: always, once the profile is made */
+    struct profile_seen {
+        uint64_t end_ns;
+        uint32_t stack, epoch;
+        uint8_t state;
+    } seen; /* its last sample, while the recording is read */
 };
 
 struct profile_process {

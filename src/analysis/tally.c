@@ -55,7 +55,7 @@ void weights_add(struct weights *to, const struct weights *w)
     to->in_c += w->in_c;
     to->blocked += w->blocked;
     to->samples += w->samples;
-    to->stretches += w->stretches;
+    to->squared_gaps += w->squared_gaps;
 }
 
 bool weights_any(const struct weights *w)

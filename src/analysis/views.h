@@ -8,6 +8,7 @@ struct profile {
     struct rec_reader *reader;
     struct profile_filter filter;
     struct fold fold;
+    uint32_t epoch;   /* of the recording, from 1 */
     uint64_t last_ns; /* the end of the latest event */
     uint64_t losses[REC_LOSS_KINDS];
     struct rec_stats stats;

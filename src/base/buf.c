@@ -39,7 +39,7 @@ static int buf_grow(struct buf *b, size_t need)
     return 0;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t n)
+uint8_t *buf_make_room(struct buf *b, size_t n)
 {
     if (b->error)
         return NULL;
@@ -101,16 +101,7 @@ void buf_put_svarint(struct buf *b, int64_t v)
     buf_put_varint(b, ((uint64_t)v << 1) ^ (uint64_t)(v >> 63));
 }
 
-uint8_t cursor_u8(struct cursor *c)
-{
-    if (c->at >= c->end) {
-        c->bad = true;
-        return 0;
-    }
-    return *c->at++;
-}
-
-uint64_t cursor_varint(struct cursor *c)
+uint64_t cursor_long_varint(struct cursor *c)
 {
     uint64_t v = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {
@@ -123,12 +114,6 @@ uint64_t cursor_varint(struct cursor *c)
     }
     c->bad = true;
     return 0;
-}
-
-int64_t cursor_svarint(struct cursor *c)
-{
-    uint64_t v = cursor_varint(c);
-    return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
 }
 
 const uint8_t *cursor_bytes(struct cursor *c, size_t n)

@@ -23,8 +23,15 @@ void buf_release(struct buf *b);
 /* Empties the buffer and clears its error; keeps the memory. */
 void buf_clear(struct buf *b);
 
+/* Makes room for n more bytes where buf_reserve finds none. */
+uint8_t *buf_make_room(struct buf *b, size_t n);
+
 /* Room for n more bytes: the place to write them, or NULL (error is set). The length is not changed. */
-uint8_t *buf_reserve(struct buf *b, size_t n);
+static inline uint8_t *buf_reserve(struct buf *b, size_t n)
+{
+    return !b->error && n <= b->cap - b->len && b->data ? b->data + b->len : buf_make_room(b, n);
+}
+
 void buf_put(struct buf *b, const void *bytes, size_t n);
 void buf_put_u8(struct buf *b, uint8_t v);
 void buf_put_str(struct buf *b, const char *s);
@@ -46,9 +53,29 @@ static inline struct cursor cursor_of(const void *data, size_t len)
     return (struct cursor){.at = data, .end = (const uint8_t *)data + len, .bad = false};
 }
 
-uint8_t cursor_u8(struct cursor *c);
-uint64_t cursor_varint(struct cursor *c);
-int64_t cursor_svarint(struct cursor *c);
+static inline uint8_t cursor_u8(struct cursor *c)
+{
+    if (c->at < c->end)
+        return *c->at++;
+    c->bad = true;
+    return 0;
+}
+
+/* A varint of more than one byte, or none that is well-formed. */
+uint64_t cursor_long_varint(struct cursor *c);
+
+/* Most varints of a recording are of one byte: they are read in place. */
+static inline uint64_t cursor_varint(struct cursor *c)
+{
+    return c->at < c->end && *c->at < 0x80 && !c->bad ? *c->at++ : cursor_long_varint(c);
+}
+
+static inline int64_t cursor_svarint(struct cursor *c)
+{
+    uint64_t v = cursor_varint(c);
+    return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
+}
+
 /* n bytes in place, or NULL with `bad` set when fewer are left. */
 const uint8_t *cursor_bytes(struct cursor *c, size_t n);
 

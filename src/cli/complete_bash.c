@@ -122,8 +122,9 @@ static void put_verb(FILE *to, const struct verb *verb)
         if (d->letter)
             fprintf(to, "-%c ", d->letter);
     }
-    fprintf(to, "'\n        words='%s%s%s'\n        ;;\n", verb->takes & TAKES_RECORDING ? "@recording " : "",
-            verb->takes & TAKES_PID ? "@pid " : "", verb->takes & TAKES_COMMAND ? "@program " : "");
+    fprintf(to, "'\n        words='%s%s%s%s'\n        ;;\n",
+            verb->takes & TAKES_RECORDING ? "@recording " : "", verb->takes & TAKES_PID ? "@pid " : "",
+            verb->takes & TAKES_FILE ? "@file " : "", verb->takes & TAKES_COMMAND ? "@program " : "");
 }
 
 static void put_value(FILE *to, const struct verb *verb, const struct option_def *d)

@@ -142,6 +142,7 @@ static void put_verb(FILE *to, const struct verb *verb)
             put_option(to, verb, &option_table[i]);
     }
     put_words(to, verb, TAKES_PID, "__fish_complete_pids");
+    put_words(to, verb, TAKES_FILE, "__fish_complete_path");
     put_words(to, verb, TAKES_RECORDING, "__zond_files .zond");
     put_words(to, verb, TAKES_COMMAND, "__zond_files .py; __fish_complete_command");
     if (verb->takes & TAKES_COMMAND)

@@ -28,6 +28,8 @@ static const char head[] =
     "  _wanted pids expl process compadd -a pids\n"
     "}\n"
     "\n"
+    "_zond_pid_or_file() { _alternative 'pids:process:_zond_pid' 'files:core file:_files' }\n"
+    "\n"
     "_zond_recording_or_program() { _alternative 'recordings:recording:_zond_recording' "
     "'programs:program:_zond_program' }\n"
     "\n"
@@ -112,6 +114,7 @@ static void put_verb(FILE *to, const struct verb *verb)
     }
     const char *also = verb->takes & TAKES_COMMAND ? "'(-)1: :" : "'(-)*: :";
     const char *action = verb->takes == TAKES_PID         ? "_zond_pid"
+                         : verb->takes & TAKES_FILE       ? "_zond_pid_or_file"
                          : verb->takes == TAKES_COMMAND   ? "_zond_program"
                          : verb->takes == TAKES_RECORDING ? "_zond_recording"
                                                           : "_zond_recording_or_program";

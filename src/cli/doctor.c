@@ -29,7 +29,7 @@ static int try_child(void)
         pause();
         _exit(0);
     }
-    struct memory memory = {.pid = pid};
+    struct memory memory = {.source.pid = pid};
     int err = memory_read_u64(&memory, (uint64_t)(uintptr_t)&word, &got);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);

@@ -13,6 +13,9 @@
 
 #include "cli/suggest.h"
 
+#define NATIVE_RATE_DEFAULT 100.0
+#define NATIVE_RATE_UNSET (-1.0)
+
 /* at: the first word that is not read yet. done: the options are over. */
 struct parser {
     const struct verb *verb;
@@ -107,13 +110,13 @@ static int unknown_long(const struct parser *p, const char *name, size_t len)
     return usage_error(p->verb, "there is no option '--%s'", typed);
 }
 
-/* A finite number above 0 that is the whole of text. */
-static bool parse_number(const char *text, double *out)
+/* A finite number above 0 that is the whole of text; `zero`: or 0. */
+static bool parse_number(const char *text, bool zero, double *out)
 {
     char *end;
     errno = 0;
     *out = strtod(text, &end);
-    return end != text && !*end && !errno && isfinite(*out) && *out > 0;
+    return end != text && !*end && !errno && isfinite(*out) && (*out > 0 || (zero && *out == 0));
 }
 
 static int set_number(const struct parser *p, const struct option_def *d, const char *text)
@@ -124,9 +127,10 @@ static int set_number(const struct parser *p, const struct option_def *d, const 
         *to = 0;
         return 0;
     }
-    if (parse_number(text, to))
+    if (parse_number(text, d->kind == OPTION_NUMBER_OR_0, to))
         return 0;
-    return usage_error(p->verb, "%s takes a number above 0%s, not '%s'", option_title(d, title),
+    return usage_error(p->verb, "%s takes a number %s 0%s, not '%s'", option_title(d, title),
+                       d->kind == OPTION_NUMBER_OR_0 ? "from" : "above",
                        d->kind == OPTION_RATE ? " or 'max'" : "", text);
 }
 
@@ -215,6 +219,7 @@ static int set_value(struct parser *p, const struct option_def *d, const char *t
     case OPTION_CHOICE:
         return set_choice(p, d, text);
     case OPTION_NUMBER:
+    case OPTION_NUMBER_OR_0:
     case OPTION_RATE:
         return set_number(p, d, text);
     case OPTION_ROTATE:
@@ -283,7 +288,13 @@ static int parse_word(struct parser *p)
 
 int options_parse(const struct verb *verb, int argc, char **argv, struct options *o)
 {
-    *o = (struct options){.verb = verb, .rate_hz = 1000, .format = -1, .rank = -1};
+    *o = (struct options){.verb = verb,
+                          .rate_hz = 1000,
+                          .native_rate_hz = NATIVE_RATE_UNSET,
+                          .repeat = 1,
+                          .every_s = 1,
+                          .format = -1,
+                          .rank = -1};
     struct parser p = {.verb = verb, .o = o, .at = argv + 1};
     bool mixed = verb->bit & VERBS_MIXED;
     char **words = argv + 1;
@@ -304,6 +315,9 @@ int options_parse(const struct verb *verb, int argc, char **argv, struct options
         words = p.at;
     o->words = words;
     o->word_count = mixed ? (size_t)(end - words) : (size_t)(argv + argc - p.at);
+    if (o->native_rate_hz == NATIVE_RATE_UNSET)
+        o->native_rate_hz =
+            o->rate_hz > 0 && o->rate_hz < NATIVE_RATE_DEFAULT ? o->rate_hz : NATIVE_RATE_DEFAULT;
     if (o->rate_hz > 0 && o->native_rate_hz > o->rate_hz)
         return usage_error(verb, "--native-rate is at most --rate (%g): a native stack is part of a look",
                            o->rate_hz);

@@ -61,19 +61,23 @@ struct options {
     double duration_s;     /* 0: until the end */
     const char *python;    /* the interpreter for scripts, -m and -c */
     struct rotation rotate;
-    int rotate_keep;  /* pieces; 0: all */
-    int metric;       /* enum metric */
-    int color;        /* enum color_choice */
-    int format;       /* index into export_formats; -1: not given */
-    int width;        /* 0: that of the terminal */
-    int limit;        /* rows of a table; 0: the view's default */
-    int pid;          /* 0: all */
-    int tid;          /* 0: all */
-    int rank;         /* -1: all */
-    const char *host; /* NULL: all */
+    int rotate_keep;     /* pieces; 0: all */
+    int metric;          /* enum metric */
+    int color;           /* enum color_choice */
+    int format;          /* index into export_formats; -1: not given */
+    int width;           /* 0: that of the terminal */
+    int limit;           /* rows of a table; 0: the view's default */
+    int pid;             /* 0: all */
+    int tid;             /* 0: all */
+    int rank;            /* -1: all */
+    const char *host;    /* NULL: all */
+    const char *symbols; /* a directory; NULL: names are those of the recording */
     bool json;
     bool tree;
     bool no_native;
+    bool locals;
+    int repeat;     /* looks */
+    double every_s; /* between them */
     bool quiet;
     bool async;
     bool per_process;
@@ -87,17 +91,18 @@ struct options {
 };
 
 enum option_kind {
-    OPTION_FLAG,    /* bool: true when given */
-    OPTION_INT,     /* int > 0 */
-    OPTION_INDEX,   /* int >= 0 */
-    OPTION_NUMBER,  /* double > 0 */
-    OPTION_RATE,    /* double > 0, or the word "max": 0 */
-    OPTION_ROTATE,  /* struct rotation: the member that the unit asks for */
-    OPTION_STRING,  /* const char * */
-    OPTION_FILE,    /* const char *: a path */
-    OPTION_PROGRAM, /* const char *: a path, or a name in PATH */
-    OPTION_CHOICE,  /* int: index into choices */
-    OPTION_LAUNCH,  /* ends the options: the value and all that follows are words */
+    OPTION_FLAG,        /* bool: true when given */
+    OPTION_INT,         /* int > 0 */
+    OPTION_INDEX,       /* int >= 0 */
+    OPTION_NUMBER,      /* double > 0 */
+    OPTION_NUMBER_OR_0, /* double >= 0 */
+    OPTION_RATE,        /* double > 0, or the word "max": 0 */
+    OPTION_ROTATE,      /* struct rotation: the member that the unit asks for */
+    OPTION_STRING,      /* const char * */
+    OPTION_FILE,        /* const char *: a path */
+    OPTION_PROGRAM,     /* const char *: a path, or a name in PATH */
+    OPTION_CHOICE,      /* int: index into choices */
+    OPTION_LAUNCH,      /* ends the options: the value and all that follows are words */
 };
 
 struct option_def {
@@ -119,6 +124,7 @@ enum takes {
     TAKES_COMMAND = 1 << 0,
     TAKES_RECORDING = 1 << 1,
     TAKES_PID = 1 << 2,
+    TAKES_FILE = 1 << 3, /* any */
 };
 
 struct verb {

@@ -314,7 +314,7 @@ static int check_process(pid_t pid)
                     (int)pid);
     if (py_finder_new(&finder) != 0)
         return fail(EXIT_ZOND, "out of memory");
-    enum py_found found = py_find(finder, pid, &runtime);
+    enum py_found found = py_find(finder, &(struct source){.pid = pid}, &runtime);
     py_finder_free(finder);
     if (found == PY_DENIED) {
         rights_explain(stderr, pid);
@@ -373,12 +373,13 @@ int record_process(const struct options *o, pid_t pid, struct place *place)
     return status;
 }
 
-int record_look(const struct options *o, pid_t pid, int fd)
+int record_look(const struct options *o, pid_t pid, int fd, struct rec_locals *locals)
 {
     struct session s = {.o = o, .signals = {.fd = -1}};
     struct sampler_options options = {.period_ns = NS_PER_MS,
                                       .looks = 1,
                                       .native_ns = o->no_native ? 0 : NS_PER_MS,
+                                      .locals = locals,
                                       .alone = !o->tree,
                                       .flushed = on_look,
                                       .ctx = &s};

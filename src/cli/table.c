@@ -55,9 +55,11 @@ const struct option_def option_table[] = {
      AT(rotate_keep), 0, VERBS_STREAM, true},
     {"rate", 'r', OPTION_RATE, "HZ", "look so often in a second (default: 1000); max: without a pause", NULL,
      AT(rate_hz), 0, VERBS_RECORD, true},
-    {"native-rate", 0, OPTION_NUMBER, "HZ",
-     "native stacks, too, so often in a second; a thread that runs is held for microseconds each time", NULL,
-     AT(native_rate_hz), 0, VERBS_RECORD, true},
+    {"native-rate", 0, OPTION_NUMBER_OR_0, "HZ",
+     "native stacks so often in a second (default: 100), for which a thread that runs is held for "
+     "microseconds; 0: "
+     "Python frames only",
+     NULL, AT(native_rate_hz), 0, VERBS_RECORD, true},
     {"duration", 'd', OPTION_NUMBER, "SECONDS", "record for so long, then let the program go on", NULL,
      AT(duration_s), 0, VERBS_RECORD, true},
     {"python", 0, OPTION_PROGRAM, "EXE", "run scripts, -m and -c with it (default: python3 of PATH)", NULL,
@@ -76,6 +78,11 @@ const struct option_def option_table[] = {
     {"rank", 0, OPTION_INDEX, "N", "only this rank of a job", NULL, AT(rank), 0, VERBS_VIEW, false},
     {"host", 0, OPTION_STRING, "NAME", "only what this machine recorded", NULL, AT(host), 0, VERBS_VIEW,
      false},
+    {"symbols", 0, OPTION_FILE, "DIR",
+     "look up native functions, lines and what was inlined once more, by build-id: in files below DIR, in "
+     "those "
+     "of this machine, and on the servers of DEBUGINFOD_URLS",
+     NULL, AT(symbols), 0, VERBS_VIEW | VERB_DIFF, false},
     {"async", 0, OPTION_FLAG, NULL, "await chains of waiting asyncio tasks, instead of threads (3.14+)", NULL,
      AT(async), 0, VERBS_VIEW | VERB_DIFF, false},
     {"per-process", 0, OPTION_FLAG, NULL, "keep the processes apart instead of summing them", NULL,
@@ -86,8 +93,14 @@ const struct option_def option_table[] = {
      VERB_DIFF, false},
     {"limit", 'n', OPTION_INT, "N", "rows of a table", NULL, AT(limit), 0, VERBS_TABLES, false},
     {"tree", 0, OPTION_FLAG, NULL, "the processes below it, too", NULL, AT(tree), 0, VERB_STACK, false},
+    {"repeat", 0, OPTION_INT, "N", "look so often, and show what changed since the look before", NULL,
+     AT(repeat), 0, VERB_STACK, false},
+    {"every", 0, OPTION_NUMBER, "SECONDS", "between two looks (default: 1)", NULL, AT(every_s), 0, VERB_STACK,
+     false},
     {"no-native", 0, OPTION_FLAG, NULL, "Python frames only: no thread is stopped, not even for microseconds",
      NULL, AT(no_native), 0, VERB_STACK, false},
+    {"locals", 0, OPTION_FLAG, NULL, "local variables under each Python frame, with their values", NULL,
+     AT(locals), 0, VERB_STACK, false},
     {"json", 0, OPTION_FLAG, NULL, "print one JSON object instead of text", NULL, AT(json), 0, VERBS_SHOW,
      false},
     {"width", 0, OPTION_INT, "N", "columns to fill (default: those of the terminal)", NULL, AT(width), 0,
@@ -111,35 +124,49 @@ const struct verb verb_table[] = {
     {"run", VERB_RUN, "[options] [--] COMMAND... | SCRIPT.py... | -m MODULE... | -c CODE...",
      "record a program, then print the summary",
      "Runs the command and samples every Python in its process tree from outside: nothing is loaded into\n"
-     "it, and nothing is stopped but for --native-rate. A word that ends in .py, -m and -c run under\n"
-     "--python; anything else runs as it is. Exits as the command did, by the same signal if that killed\n"
-     "it.\n"
+     "it. For native stacks a thread that runs is held for microseconds, see --native-rate; nothing else\n"
+     "is. A word that ends in .py, -m and -c run under --python; anything else runs as it is. Exits as\n"
+     "the command did, by the same signal if that killed it.\n"
      "Standard output is the command's, and the summary goes to standard error. With -o - or --json it is\n"
      "zond's, and what the command prints there goes to standard error.\n",
      "zond run app.py --fast           a script and its arguments\n"
      "zond run -m pytest tests         a module, as python -m does\n"
-     "zond run --native-rate 100 app.py    what C did under each line, too\n"
+     "zond run --native-rate 0 app.py  Python frames only: nothing is held\n"
      "zond run -r max -- make check    a command that starts Pythons, as fast as zond can look\n"
      "zond run -o - app.py | ssh HOST 'cat > app.zond'\n"
      "zond run --rotate 10m --rotate-keep 144 -o app.zond app.py    the last day, in pieces\n",
      verb_run, TAKES_COMMAND},
     {"attach", VERB_ATTACH, "[options] PID", "record a process that runs already, then print the summary",
-     "Samples the process and its children until it ends, or for --duration, or until Ctrl-C. The process\n"
-     "is not stopped, but for --native-rate, and goes on when zond ends, however zond ends.\n",
+     "Samples the process and its children until it ends, or for --duration, or until Ctrl-C. It goes on\n"
+     "when zond ends, however zond ends. A thread that runs is held for microseconds, see --native-rate.\n",
      "zond attach 4242                 until it ends, or Ctrl-C\n"
      "zond attach -d 10 -o web.zond 4242\n"
      "zond attach -d 10 -o - 4242 | zond calls -\n"
      "zond attach --rotate 100MB -o web.zond 4242    web.20261122T030000Z.zond and so on\n",
      verb_attach, TAKES_PID},
-    {"stack", VERB_STACK, "[options] PID", "what every thread of a process does now",
+    {"stack", VERB_STACK, "[options] PID | CORE [EXE]",
+     "what every thread of a process does now, or did in its core",
      "One look: the frames of Python and of C functions as one stack, innermost first, the system call that "
      "a\n"
      "waiting thread is in and what its descriptor stands for, and who holds the GIL. A thread that runs is\n"
-     "stopped for some microseconds while its registers and stack are copied; one that waits is not.\n",
+     "stopped for some microseconds while its registers and stack are copied; one that waits is not.\n"
+     "\n"
+     "With --locals, the variables of functions stand under each Python frame: 50 of a frame, of the 100\n"
+     "innermost frames of a thread, 80 characters of a value, 5 items of a container, two deep. Values are\n"
+     "read, nothing is called: what is no builtin is shown by type and address. A thread that runs is then\n"
+     "stopped for about a millisecond; with --no-native it is not, and has no variables.\n"
+     "\n"
+     "Of a core file, by gcore or the kernel, the same, with the signal that ended the process and the "
+     "thread\n"
+     "that got it. EXE is its executable where that is no more where the core says. A library that is not\n"
+     "here or was replaced since is named, and the rest is shown.\n",
      "zond stack 4242\n"
      "zond stack --tree 4242            a server and its workers\n"
+     "zond stack --locals 4242          with the values of local variables\n"
+     "zond stack --repeat 5 --every 2 4242    does it move, and where?\n"
+     "zond stack core.4242              why did it crash?\n"
      "zond stack --json 4242 | jq '.processes[].threads[] | select(.gil == \"held\").frames[0]'\n",
-     verb_stack, TAKES_PID},
+     verb_stack, TAKES_PID | TAKES_FILE},
     {"report", VERB_REPORT, VIEW_USAGE, "the summary of a recording",
      "Command, wall and CPU time, what the threads did with their time, the functions and lines that took\n"
      "most of it, what was missed, and what the profiler itself cost.\n" VIEW_TEXT,
@@ -217,7 +244,7 @@ static const struct program_status statuses[] = {
 };
 
 const struct program program = {
-    .date = "2026-11-22",
+    .date = "2026-11-23",
     .summary = "tells where the time of a Python program goes",
     .text = "zond looks at a Python program from outside, and works with CPython 3.8 to 3.15 on Linux. To "
             "record,\n"

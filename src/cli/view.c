@@ -15,6 +15,7 @@
 
 #include "cli/place.h"
 #include "cli/record.h"
+#include "cli/symbols.h"
 
 #define SUFFIX ".zond"
 
@@ -103,25 +104,32 @@ static void cannot_newer(const struct options *o, const char *path, int fd)
             o->verb->name, title(path), of, ZOND_VERSION, REC_FORMAT_MERGED);
 }
 
+int view_nowhere(void)
+{
+    FILE *file = tmpfile();
+    int fd = file ? fcntl(fileno(file), F_DUPFD_CLOEXEC, 0) : -1;
+    int err = fd < 0 ? -errno : 0;
+    if (file)
+        fclose(file);
+    return err ? err : fd;
+}
+
 /* All that comes from fd, in a file that is nowhere. A negative errno on failure. */
 static int keep(int fd)
 {
     char bytes[1u << 16];
-    FILE *file = tmpfile();
-    ssize_t n = file ? 0 : -1;
-    while (file && (n = read(fd, bytes, sizeof(bytes))) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 || fwrite(bytes, 1, (size_t)n, file) != (size_t)n) {
-            n = -1;
-            break;
-        }
+    int kept = view_nowhere(), err = kept < 0 ? kept : 0;
+    for (ssize_t n = 1; !err && n;) {
+        n = read(fd, bytes, sizeof(bytes));
+        ssize_t wrote = n > 0 ? write(kept, bytes, (size_t)n) : n;
+        if (n < 0 && errno != EINTR)
+            err = -errno;
+        else if (wrote != n)
+            err = wrote < 0 ? -errno : -ENOSPC;
     }
-    int kept = n == 0 && fflush(file) == 0 ? fcntl(fileno(file), F_DUPFD_CLOEXEC, 0) : -1;
-    int err = errno;
-    if (file)
-        fclose(file);
-    return kept < 0 ? -err : kept;
+    if (err && kept >= 0)
+        close(kept);
+    return err ? err : kept;
 }
 
 /* The file of a descriptor once more, from its start. */
@@ -156,7 +164,7 @@ static int open_again(const char *path)
     return open_of(kept);
 }
 
-struct rec_reader *view_open(const struct options *o, const char *path, int *fd)
+static struct rec_reader *open_reader(const struct options *o, const char *path, int *fd)
 {
     struct rec_reader *r = NULL;
     *fd = open_again(path);
@@ -171,6 +179,46 @@ struct rec_reader *view_open(const struct options *o, const char *path, int *fd)
         view_cannot_read(o, path, rc);
     if (*fd >= 0)
         close(*fd);
+    return NULL;
+}
+
+/* The recording with the symbols that the user asks for, in a file of its own: a descriptor of that file at
+ * its start. A recording that is opened again was made before. A negative errno after a sentence. */
+static int open_resolved(const struct options *o, const char *path, struct rec_reader *r)
+{
+    static char made_path[PATH_MAX];
+    static int made = -1;
+    if (made < 0 || strcmp(made_path, path) != 0) {
+        int fd = symbols_add(o, path, r);
+        if (fd < 0)
+            return fd;
+        if (made >= 0)
+            close(made);
+        made = fd;
+        snprintf(made_path, sizeof(made_path), "%s", path);
+    }
+    int again = open_of(made);
+    if (again < 0)
+        view_cannot_read(o, path, again);
+    return again;
+}
+
+struct rec_reader *view_open(const struct options *o, const char *path, int *fd)
+{
+    struct rec_reader *r = open_reader(o, path, fd);
+    if (!r || !o->symbols)
+        return r;
+    int with = open_resolved(o, path, r);
+    rec_reader_free(r);
+    close(*fd);
+    *fd = with;
+    int rc = with < 0 ? with : rec_reader_new(with, &r);
+    if (rc == 0)
+        return r;
+    if (with >= 0) {
+        view_cannot_read(o, path, rc);
+        close(with);
+    }
     return NULL;
 }
 
@@ -212,8 +260,8 @@ static int show_filtered(const struct options *o, const char *path, FILE *to, vi
     struct profile *p = NULL;
     char here[PATH_MAX];
     int fd;
-    bool calls = show == report_calls && !o->json;
-    filter.without = PROFILE_WITHOUT_STACKS | (calls ? 0 : PROFILE_WITHOUT_CALLS);
+    bool calls = show == report_calls && !o->json, stacks = show == report_summary && !o->json;
+    filter.without = (stacks ? 0 : PROFILE_WITHOUT_STACKS) | (calls ? 0 : PROFILE_WITHOUT_CALLS);
     struct rec_reader *r = view_open(o, path, &fd);
     if (!r)
         return EXIT_ZOND;

@@ -42,6 +42,9 @@ int view_cannot_read(const struct options *o, const char *path, int error);
 /* Opens a recording; says why if it cannot. NULL: said. *fd is to be closed after rec_reader_free. */
 struct rec_reader *view_open(const struct options *o, const char *path, int *fd);
 
+/* A file without a name, for reading and writing; or a negative errno. */
+int view_nowhere(void);
+
 /* Says on stderr where a recording that was read to its end is cut or damaged, if it is. */
 void view_say_break(const struct options *o, const char *path, const struct rec_reader *r);
 

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/list.h"
+
 static uint32_t row_at(const struct calls *c, uint32_t node)
 {
     uint32_t spot = c->paths->nodes[node].spot;
@@ -12,14 +14,10 @@ static uint32_t row_at(const struct calls *c, uint32_t node)
 
 static int add_call(struct calls *c, uint32_t caller, uint32_t callee, uint32_t *out)
 {
-    if (c->call_count == c->call_cap) {
-        uint32_t cap = c->call_cap ? c->call_cap * 2 : 256;
-        struct call *calls = reallocarray(c->calls, cap, sizeof(*calls));
-        if (!calls)
-            return -ENOMEM;
-        c->calls = calls;
-        c->call_cap = cap;
-    }
+    struct call *calls = list_room(c->calls, &c->call_cap, c->call_count, sizeof(*calls));
+    if (!calls)
+        return -ENOMEM;
+    c->calls = calls;
     c->calls[c->call_count] =
         (struct call){.caller = caller, .callee = callee, .next = c->first_call[callee]};
     *out = c->first_call[callee] = c->call_count++;

@@ -30,7 +30,8 @@ struct calls {
     struct cost *rows;
     uint32_t row_count;
     struct call *calls;
-    uint32_t call_count, call_cap;
+    uint32_t call_count;
+    size_t call_cap;
     uint32_t *call_of;
     uint32_t *first_call;
     uint64_t stacks; /* counted so far */

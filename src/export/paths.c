@@ -5,20 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
+
 static int spot_of(struct paths *p, uint32_t code, uint32_t line, uint32_t *out)
 {
     uint64_t key = (uint64_t)code << 32 | line;
     *out = map_get(&p->by_spot, key);
     if (*out != MAP_NONE)
         return 0;
-    if (p->spot_count == p->spot_cap) {
-        uint32_t cap = p->spot_cap ? p->spot_cap * 2 : 256;
-        struct path_spot *spots = reallocarray(p->spots, cap, sizeof(*spots));
-        if (!spots)
-            return -ENOMEM;
-        p->spots = spots;
-        p->spot_cap = cap;
-    }
+    struct path_spot *spots = list_room(p->spots, &p->spot_cap, p->spot_count, sizeof(*spots));
+    if (!spots)
+        return -ENOMEM;
+    p->spots = spots;
     p->spots[p->spot_count] = (struct path_spot){.code = code, .line = line};
     *out = p->spot_count++;
     return map_put(&p->by_spot, key, *out);
@@ -75,14 +73,11 @@ static int unknown_nodes(struct paths *p, uint64_t root, uint32_t stack, uint32_
         *base = map_get(&p->of_node, root | stack);
         if (*base != MAP_NONE)
             return 0;
-        if (*count == cap) {
-            cap = cap ? cap * 2 : 64;
-            uint32_t *grown = reallocarray(*list, cap, sizeof(*grown));
-            if (!grown)
-                return -ENOMEM;
-            *list = grown;
-        }
-        (*list)[(*count)++] = stack;
+        uint32_t *longer = list_room(*list, &cap, *count, sizeof(*longer));
+        if (!longer)
+            return -ENOMEM;
+        *list = longer;
+        longer[(*count)++] = stack;
     }
     *base = 0;
     return 0;

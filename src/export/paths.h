@@ -56,7 +56,8 @@ struct paths {
     uint32_t count;
     uint32_t cap;
     struct path_spot *spots;
-    uint32_t spot_count, spot_cap;
+    uint32_t spot_count;
+    size_t spot_cap;
     struct map by_child, by_spot;
     struct map of_node;
     struct path_sequence *threads; /* by index of the thread in the recording */

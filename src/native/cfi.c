@@ -6,16 +6,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/list.h"
+
 #define CFI_NONE (UINT32_MAX - 1)
 /* Operations that libdw puts together itself: the CFA, an offset, and that the sum is the value. */
 #define OWN_OPS 3
-/* What a function keeps unless its information says otherwise: rbx, rbp, r12 to r15 (System V psABI, 3.2.1).
- */
-#define CALLEE_SAVED (1u << 3 | 1u << 6 | 0xfu << 12)
 
-void cfi_init(struct cfi_cache *c, struct modules *modules)
+void cfi_init(struct cfi_cache *c, struct modules *modules, struct jit *jit)
 {
-    *c = (struct cfi_cache){.modules = modules};
+    *c = (struct cfi_cache){.modules = modules, .jit = jit};
     map_init(&c->places);
 }
 
@@ -33,26 +32,13 @@ void cfi_forget(struct cfi_cache *c)
     c->count = c->expression_count = 0;
 }
 
-/* Makes room for one more of `size` bytes. */
-static int reserve(void **list, size_t count, size_t *cap, size_t size)
-{
-    if (count < *cap)
-        return 0;
-    size_t more = *cap ? *cap * 2 : 64;
-    void *grown = realloc(*list, more * size);
-    if (!grown)
-        return -ENOMEM;
-    *list = grown;
-    *cap = more;
-    return 0;
-}
-
 static int add_expression(struct cfi_cache *c, const Dwarf_Op *ops, size_t count, int32_t *index)
 {
-    int err =
-        reserve((void **)&c->expressions, c->expression_count, &c->expression_cap, sizeof(*c->expressions));
-    if (err)
-        return err;
+    struct expression *list =
+        list_room(c->expressions, &c->expression_cap, c->expression_count, sizeof(*list));
+    if (!list)
+        return -ENOMEM;
+    c->expressions = list;
     *index = (int32_t)c->expression_count;
     c->expressions[c->expression_count++] = (struct expression){ops, count};
     return 0;
@@ -122,23 +108,51 @@ static int compile(struct cfi_cache *c, Dwarf_Frame *frame, struct cfi *out)
     return err;
 }
 
+static int take_frame(struct cfi_cache *c, Dwarf_Frame *frame, struct cfi *out)
+{
+    dwarf_frame_info(frame, NULL, NULL, &out->signal);
+    int err = compile(c, frame, out);
+    free(frame);
+    return err;
+}
+
+static int look_up_jitted(struct cfi_cache *c, uint64_t address, struct cfi *out)
+{
+    Dwarf_Frame *frame = NULL;
+    const struct jit_code *code = jit_find(c->jit, address);
+    Dwarf_CFI *cfi = code ? jit_cfi(c->jit, code) : NULL;
+    c->unmapped |= !code;
+    return cfi && dwarf_cfi_addrframe(cfi, address, &frame) == 0 ? take_frame(c, frame, out) : -ENODATA;
+}
+
 /* -ENODATA: there is none. */
 static int look_up(struct cfi_cache *c, uint64_t address, struct cfi *out)
 {
     Dwarf_Addr bias;
     Dwarf_Frame *frame = NULL;
-    Dwfl_Module *module = dwfl_addrmodule(c->modules->dwfl, address);
-    Dwarf_CFI *cfi = module ? dwfl_module_eh_cfi(module, &bias) : NULL;
-    c->unmapped |= !module;
+    Dwfl_Module *module = modules_at(c->modules, address);
+    if (!module)
+        return look_up_jitted(c, address, out);
+    Dwarf_CFI *cfi = dwfl_module_eh_cfi(module, &bias);
     if (!cfi || dwarf_cfi_addrframe(cfi, address - bias, &frame) != 0) {
-        cfi = module ? dwfl_module_dwarf_cfi(module, &bias) : NULL;
+        /* Reading it means to read, and often to unpack, all debug information of the module. */
+        cfi = modules_have_debug_frame(module) ? dwfl_module_dwarf_cfi(module, &bias) : NULL;
         if (!cfi || dwarf_cfi_addrframe(cfi, address - bias, &frame) != 0)
             return -ENODATA;
     }
-    dwarf_frame_info(frame, NULL, NULL, &out->signal);
-    int err = compile(c, frame, out);
-    free(frame);
-    return err;
+    return take_frame(c, frame, out);
+}
+
+const struct cfi *cfi_keep(struct cfi_cache *c, uint64_t address, const struct cfi *guess)
+{
+    struct cfi *list = list_room(c->list, &c->cap, c->count, sizeof(*list));
+    if (!list)
+        return NULL;
+    c->list = list;
+    if (map_put(&c->places, address, (uint32_t)c->count) != 0)
+        return NULL;
+    list[c->count] = *guess;
+    return &list[c->count++];
 }
 
 const struct cfi *cfi_find(struct cfi_cache *c, uint64_t address)
@@ -152,9 +166,5 @@ const struct cfi *cfi_find(struct cfi_cache *c, uint64_t address)
     int err = look_up(c, address, &found);
     if (err == -ENODATA)
         map_put(&c->places, address, CFI_NONE);
-    if (err || reserve((void **)&c->list, c->count, &c->cap, sizeof(*c->list)) != 0 ||
-        map_put(&c->places, address, (uint32_t)c->count) != 0)
-        return NULL;
-    c->list[c->count] = found;
-    return &c->list[c->count++];
+    return err ? NULL : cfi_keep(c, address, &found);
 }

@@ -7,6 +7,7 @@
 #define ZOND_NATIVE_CFI_H
 
 #include "base/map.h"
+#include "native/jit.h"
 #include "native/modules.h"
 #include "os/stop.h"
 
@@ -25,13 +26,17 @@ struct rule {
 };
 
 /* The CFA is the register cfa_register plus cfa_offset, or the value of the expression cfa_offset when
- * cfa_register is CFA_EXPRESSION. signal: the caller was interrupted here, it did not call. */
+ * cfa_register is CFA_EXPRESSION. signal: the caller was interrupted here, it did not call. guessed: not by
+ * call frame information, but by prologue.h. */
 #define CFA_EXPRESSION UINT8_MAX
+/* A bit for each register that a function keeps unless it is told otherwise: rbx, rbp, r12 to r15 (System V
+ * psABI, 3.2.1). */
+#define CALLEE_SAVED (1u << 3 | 1u << 6 | 0xfu << 12)
 struct cfi {
     struct rule rules[REGISTER_COUNT];
     int32_t cfa_offset;
     uint8_t cfa_register;
-    bool signal;
+    bool signal, guessed;
 };
 
 struct expression {
@@ -44,20 +49,24 @@ struct expression {
 #define CFI_MAX 65536
 struct cfi_cache {
     struct modules *modules;
+    struct jit *jit;
     struct map places;
     struct cfi *list;
     size_t count, cap;
     struct expression *expressions;
     size_t expression_count, expression_cap;
-    bool unmapped; /* an address was looked up that lies in no module; stays until the caller clears it */
+    bool unmapped; /* an address was looked up that lies in no module, and no code is known of there; stays
+                      until the caller clears it */
 };
 
-void cfi_init(struct cfi_cache *c, struct modules *modules);
+void cfi_init(struct cfi_cache *c, struct modules *modules, struct jit *jit);
 void cfi_release(struct cfi_cache *c);
 /* To be called when the modules are refreshed. */
 void cfi_forget(struct cfi_cache *c);
 
-/* Of the instruction at `address`; NULL: there is no information, or no memory. Valid until the next call. */
+/* Of the instruction at `address`; NULL: there is none. Valid until the next call. */
 const struct cfi *cfi_find(struct cfi_cache *c, uint64_t address);
+/* Keeps what was guessed for an address for which there is none; NULL: no memory. */
+const struct cfi *cfi_keep(struct cfi_cache *c, uint64_t address, const struct cfi *guess);
 
 #endif

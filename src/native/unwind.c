@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "native/expression.h"
+#include "native/prologue.h"
 
 /* Below the stack pointer: what a leaf function may use without moving it. */
 #define RED_ZONE 128
@@ -13,22 +14,41 @@
 #define CALL_DIRECT 5
 /* How far into a function its caller's target is believed to be its beginning. */
 #define FUNCTION_MAX (64u << 10)
-/* How far up the stack a caller is looked for: the size of a function's frame. */
-#define GUESS_BYTES 4096
+/* How far up the stack a caller is looked for: the size of a function's frame. Kernels of OpenBLAS have
+ * buffers of 32 KB on it. Of what looks like a return address there, so many are tried. */
+#define GUESS_BYTES (64u << 10)
+#define GUESSES_MAX 256
+#define PAIR_BYTES 4096
 #define PAGE 4096u
 
-int native_init(struct native *n, pid_t pid)
+int native_init(struct native *n, const struct source *source)
 {
-    *n = (struct native){.memory = {.pid = pid}};
-    int err = modules_init(&n->modules, pid);
-    cfi_init(&n->cfi, &n->modules);
-    return err;
+    *n = (struct native){.memory = {.source = *source}};
+    int err = modules_init(&n->modules, source);
+    if (err)
+        return err;
+    jit_init(&n->jit, source);
+    cfi_init(&n->cfi, &n->modules, &n->jit);
+    return 0;
+}
+
+void native_refresh(struct native *n)
+{
+    modules_refresh(&n->modules);
+    jit_refresh(&n->jit, &n->modules);
+    cfi_forget(&n->cfi);
 }
 
 void native_release(struct native *n)
 {
     cfi_release(&n->cfi);
+    jit_release(&n->jit);
     modules_release(&n->modules);
+}
+
+const struct jit_code *native_jitted(struct native *n, uint64_t address)
+{
+    return modules_at(&n->modules, address) ? NULL : jit_find(&n->jit, address);
 }
 
 /* Memory of the moment ---------------------------------------------------------------------------------- */
@@ -60,16 +80,22 @@ struct reader {
     const struct moment *moment;
 };
 
+/* No sum here: registers, and what is found on a stack, can be any number. */
+static bool holds_word(uint64_t from, size_t len, uint64_t at)
+{
+    return at >= from && len >= sizeof(uint64_t) && at - from <= len - sizeof(uint64_t);
+}
+
 static int read_word(void *ctx, uint64_t at, uint64_t *value)
 {
     struct reader *r = ctx;
     struct native *n = r->native;
     const struct moment *m = r->moment;
-    if (at >= m->copied_from && at - m->copied_from + sizeof(*value) <= m->copied) {
+    if (holds_word(m->copied_from, m->copied, at)) {
         memcpy(value, m->copy + (at - m->copied_from), sizeof(*value));
         return 0;
     }
-    if (at < n->window_from || at - n->window_from + sizeof(*value) > n->window_len) {
+    if (!holds_word(n->window_from, n->window_len, at)) {
         n->window_len = 0;
         /* Up to the end of a page, so that all of it is mapped, or none. */
         size_t len = PAGE - at % PAGE;
@@ -121,18 +147,17 @@ static int find_register(struct native *n, const struct rule *rule, const struct
 }
 
 /* The registers of the caller. */
-static int step(const struct reader *reader, const struct cfi *cfi, struct registers *r)
+static int step(struct reader *reader, const struct cfi *cfi, struct registers *r)
 {
-    struct reader from = *reader;
     struct registers caller = {0};
-    struct expression_context in = {.registers = r, .read = read_word, .ctx = &from};
+    struct expression_context in = {.registers = r, .read = read_word, .ctx = reader};
     uint64_t cfa;
-    int err = find_cfa(from.native, cfi, &in, &cfa);
+    int err = find_cfa(reader->native, cfi, &in, &cfa);
     if (err)
         return err;
     in.cfa = cfa;
     for (int i = 0; i < REGISTER_COUNT; i++) {
-        if (find_register(from.native, &cfi->rules[i], &in, i, &caller.value[i]) == 0)
+        if (find_register(reader->native, &cfi->rules[i], &in, i, &caller.value[i]) == 0)
             caller.known |= 1u << i;
     }
     if (cfi->rules[REGISTER_SP].kind == RULE_UNDEFINED) {
@@ -150,7 +175,7 @@ static bool follows_call(struct native *n, uint64_t address, uint64_t callee)
 {
     uint8_t code[CALL_MAX];
     int32_t distance;
-    if (!dwfl_addrmodule(n->modules.dwfl, address) ||
+    if ((!modules_at(&n->modules, address) && !jit_find(&n->jit, address)) ||
         memory_read(&n->memory, address - CALL_MAX, code, CALL_MAX) != 0)
         return false;
     if (code[CALL_MAX - CALL_DIRECT] == 0xe8) {
@@ -166,59 +191,138 @@ static bool follows_call(struct native *n, uint64_t address, uint64_t callee)
     return false;
 }
 
-/* The caller of a function without call frame information. The frame pointer leads to it if the function has
- * saved one; else it is the innermost address on the stack that can be returned to from here. */
-static int guess_step(const struct reader *reader, uint64_t pc, struct registers *r)
+/* Where a walk outwards is. interrupted: the instruction at the address was not executed yet; else it lies
+ * behind a call. */
+struct walk {
+    struct registers r;
+    bool interrupted;
+};
+
+static uint64_t address_of(const struct walk *w)
 {
-    struct reader from = *reader;
-    uint64_t fp = r->value[REGISTER_FP], sp = r->value[REGISTER_SP], back;
-    if (r->known & 1u << REGISTER_FP && fp >= sp && fp < sp + NATIVE_COPY_MAX && fp % 8 == 0 &&
-        read_word(&from, fp + 8, &back) == 0 && follows_call(from.native, back, pc)) {
-        uint64_t outer = 0;
-        int err = read_word(&from, fp, &outer);
-        *r = (struct registers){.known = 1u << REGISTER_FP | 1u << REGISTER_SP | 1u << REGISTER_PC};
-        r->value[REGISTER_FP] = outer;
-        r->value[REGISTER_SP] = fp + 16;
-        r->value[REGISTER_PC] = back;
-        return err;
-    }
-    for (uint64_t at = sp; at < sp + GUESS_BYTES && read_word(&from, at, &back) == 0; at += 8) {
-        if (!follows_call(from.native, back, pc))
+    return w->r.value[REGISTER_PC] - !w->interrupted;
+}
+
+/* By call frame information, else by the beginning of the function, where that is known. */
+static const struct cfi *rules_at(struct native *n, uint64_t at)
+{
+    uint8_t code[PROLOGUE_MAX];
+    struct cfi guess;
+    const struct cfi *cfi = cfi_find(&n->cfi, at);
+    if (cfi)
+        return cfi;
+    const struct jit_code *jitted = native_jitted(n, at);
+    uint64_t start = jitted ? jitted->start : modules_function(&n->modules, at);
+    if (!start)
+        return NULL;
+    size_t len = min_u64(at - start, sizeof(code));
+    if (len && memory_read(&n->memory, start, code, len) != 0)
+        return NULL;
+    prologue_rules(code, len, &guess);
+    return cfi_keep(&n->cfi, at, &guess);
+}
+
+/* One frame outwards by rules. 0; START: there is none further out; -ENODATA: what rules there are do not
+ * lead out of it, and a guess may; or another negative errno. *guessed: the rules were. */
+#define START 1
+static int leave(struct reader *reader, struct walk *w, bool *guessed)
+{
+    uint64_t at = address_of(w), sp = w->r.value[REGISTER_SP];
+    const struct cfi *cfi = rules_at(reader->native, at);
+    *guessed = !cfi || cfi->guessed;
+    if (!cfi)
+        return -ENODATA;
+    if (cfi->rules[REGISTER_PC].kind == RULE_UNDEFINED)
+        return START;
+    struct registers before = w->r;
+    bool signal = cfi->signal;
+    int err = step(reader, cfi, &w->r) == 0 ? 0 : -EINVAL;
+    /* Outwards, but from a handler that runs on a stack of its own. */
+    if (!err && !signal && w->r.value[REGISTER_SP] <= sp)
+        err = -EINVAL;
+    if (!err && *guessed && !follows_call(reader->native, w->r.value[REGISTER_PC], at))
+        err = -EINVAL;
+    if (err)
+        w->r = before;
+    else
+        w->interrupted = signal;
+    return err && *guessed ? -ENODATA : err;
+}
+
+static bool reaches_start(struct reader *reader, struct walk w)
+{
+    bool guessed;
+    int rc = 0;
+    for (size_t depth = 0; !rc && depth < NATIVE_DEPTH_MAX; depth++)
+        rc = leave(reader, &w, &guessed);
+    return rc == START;
+}
+
+/* Returned to by the address that is saved at `at`: the caller, if a call could have come from there. What
+ * the function saved and where is not known: registers are taken as they are. */
+static bool returns_by(struct reader *reader, const struct walk *inner, uint64_t at, struct walk *caller)
+{
+    uint64_t back;
+    if (read_word(reader, at, &back) != 0 || !follows_call(reader->native, back, address_of(inner)))
+        return false;
+    *caller = *inner;
+    caller->interrupted = false;
+    caller->r.value[REGISTER_SP] = at + 8;
+    caller->r.value[REGISTER_PC] = back;
+    return true;
+}
+
+/* The frame pointer leads to the caller, if the function has saved one. */
+static bool returns_by_frame_pointer(struct reader *reader, const struct walk *inner, struct walk *caller)
+{
+    uint64_t fp = inner->r.value[REGISTER_FP], sp = inner->r.value[REGISTER_SP], outer;
+    if (!(inner->r.known & 1u << REGISTER_FP) || fp < sp || fp >= sp + NATIVE_COPY_MAX || fp % 8 ||
+        !returns_by(reader, inner, fp + 8, caller) || read_word(reader, fp, &outer) != 0)
+        return false;
+    caller->r.known = 1u << REGISTER_FP | 1u << REGISTER_SP | 1u << REGISTER_PC;
+    caller->r.value[REGISTER_FP] = outer;
+    return true;
+}
+
+/* The caller of a function that rules do not lead out of: the innermost address on the stack that can be
+ * returned to from here and leads to the thread's start; if none does, the innermost. */
+static int guess_out(struct reader *reader, struct walk *w)
+{
+    struct walk caller, first;
+    size_t candidates = returns_by_frame_pointer(reader, w, &caller);
+    uint64_t at = w->r.value[REGISTER_SP], end = at + GUESS_BYTES;
+    bool found = candidates && reaches_start(reader, caller);
+    for (first = caller; !found && at < end && candidates < GUESSES_MAX; at += 8) {
+        if (!returns_by(reader, w, at, &caller))
             continue;
-        /* What the function saved and where is not known: callee-saved registers are taken as they are. */
-        r->value[REGISTER_SP] = at + 8;
-        r->value[REGISTER_PC] = back;
-        return 0;
+        if (!candidates++)
+            first = caller;
+        found = reaches_start(reader, caller);
     }
-    return -ENODATA;
+    if (!candidates)
+        return -ENODATA;
+    *w = found ? caller : first;
+    return 0;
 }
 
 /* The whole ---------------------------------------------------------------------------------------------- */
 
 static void unwind(struct native *n, const struct moment *m, struct native_stack *out)
 {
-    const struct reader reader = {.native = n, .moment = m};
-    struct registers r = m->registers;
-    bool interrupted = true, guessed = false;
-    int err = 0;
+    struct reader reader = {.native = n, .moment = m};
+    struct walk w = {.r = m->registers, .interrupted = true};
+    bool guessed = false;
+    int rc = 0;
     out->depth = 0;
-    out->whole = false;
-    while (!err && !out->whole && out->depth < NATIVE_DEPTH_MAX) {
-        uint64_t at = r.value[REGISTER_PC] - !interrupted, sp = r.value[REGISTER_SP];
-        out->frames[out->depth++] = (struct native_frame){.pc = at, .sp = sp, .guessed = guessed};
-        const struct cfi *cfi = cfi_find(&n->cfi, at);
-        guessed = !cfi;
-        interrupted = cfi && cfi->signal;
-        out->whole = cfi && cfi->rules[REGISTER_PC].kind == RULE_UNDEFINED;
-        if (cfi && !out->whole)
-            err = step(&reader, cfi, &r);
-        else if (!cfi)
-            err = guess_step(&reader, at, &r);
-        /* Outwards, but from a handler that runs on a stack of its own. */
-        if (!interrupted && !out->whole && r.value[REGISTER_SP] <= sp)
-            err = -EINVAL;
+    while (!rc && out->depth < NATIVE_DEPTH_MAX) {
+        out->frames[out->depth++] =
+            (struct native_frame){.pc = address_of(&w), .sp = w.r.value[REGISTER_SP], .guessed = guessed};
+        rc = leave(&reader, &w, &guessed);
+        if (rc == -ENODATA)
+            rc = guess_out(&reader, &w);
     }
-    out->truncated = !err && !out->whole;
+    out->whole = rc == START;
+    out->truncated = !rc;
 }
 
 /* Of a thread that waits the frame pointer is not known. The function that could not be left has saved its
@@ -230,7 +334,10 @@ static void guess_frame_pointer(struct native *n, const struct moment *m, struct
     const struct native_frame last = out->frames[out->depth - 1];
     uint64_t sp = last.sp, end = m->copied_from + m->copied;
     guess.registers.known |= 1u << REGISTER_FP;
-    for (uint64_t at = sp; at + 16 <= end && at < sp + GUESS_BYTES; at += 8) {
+    /* A signal handler on a stack of its own leads to one that was not copied. */
+    if (sp < m->copied_from || sp >= end)
+        return;
+    for (uint64_t at = sp; end - at >= 16 && at - sp < PAIR_BYTES; at += 8) {
         uint64_t pair[2];
         memcpy(pair, m->copy + (at - m->copied_from), sizeof(pair));
         if (pair[0] <= at || pair[0] >= end || !follows_call(n, pair[1], last.pc))

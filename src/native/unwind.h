@@ -8,6 +8,7 @@
 #define ZOND_NATIVE_UNWIND_H
 
 #include "native/cfi.h"
+#include "native/jit.h"
 #include "native/modules.h"
 #include "os/memory.h"
 #include "os/stop.h"
@@ -22,6 +23,7 @@
 
 struct native {
     struct modules modules;
+    struct jit jit;
     struct cfi_cache cfi;
     struct memory memory;
     uint64_t window_from;
@@ -29,9 +31,14 @@ struct native {
     uint8_t window[NATIVE_WINDOW];
 };
 
-/* pid: its maps and files are read now. 0 or a negative errno; n needs no release then. */
-int native_init(struct native *n, pid_t pid);
+/* Its maps and files are read now. 0 or a negative errno; n needs no release then. */
+int native_init(struct native *n, const struct source *source);
 void native_release(struct native *n);
+/* Looks again at what is mapped and was compiled. What was found at addresses before is void. */
+void native_refresh(struct native *n);
+/* The function that was compiled to an address in no module; NULL: none is known there. A perf map may claim
+ * what it likes: files come first. */
+const struct jit_code *native_jitted(struct native *n, uint64_t address);
 
 /* A moment of a thread. copy: memory from `copied_from` on; owned by whoever made it. */
 struct moment {

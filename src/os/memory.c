@@ -12,18 +12,33 @@ static size_t count_whole(const struct piece *pieces, size_t n, size_t got)
     return i;
 }
 
+/* A core does not change: one piece after the other. */
+static int read_core(struct memory *m, const struct piece *pieces, size_t n, size_t *whole)
+{
+    size_t i = 0;
+    int err = 0;
+    m->reads++;
+    for (; i < n && !(err = core_read(m->source.core, pieces[i].at, pieces[i].to, pieces[i].len)); i++)
+        m->bytes += pieces[i].len;
+    if (whole)
+        *whole = i;
+    return err;
+}
+
 int memory_readv(struct memory *m, const struct piece *pieces, size_t n, size_t *whole)
 {
     struct iovec local[MEMORY_PIECES_MAX], remote[MEMORY_PIECES_MAX];
     size_t total = 0;
     if (n > MEMORY_PIECES_MAX)
         return -EINVAL;
+    if (m->source.core)
+        return read_core(m, pieces, n, whole);
     for (size_t i = 0; i < n; i++) {
         local[i] = (struct iovec){.iov_base = pieces[i].to, .iov_len = pieces[i].len};
         remote[i] = (struct iovec){.iov_base = (void *)pieces[i].at, .iov_len = pieces[i].len};
         total += pieces[i].len;
     }
-    ssize_t got = process_vm_readv(m->pid, local, n, remote, n, 0);
+    ssize_t got = process_vm_readv(m->source.pid, local, n, remote, n, 0);
     m->reads++;
     if (got > 0)
         m->bytes += (uint64_t)got;

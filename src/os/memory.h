@@ -1,4 +1,4 @@
-/* memory: reading another process's memory, many pieces in one system call.
+/* memory: reading another process's memory, many pieces in one system call; or that of its core.
  *
  * process_vm_readv neither stops the target nor is it atomic: what is read can change while it is read,
  * and telling so is the caller's business. The pieces are copied in their order, each in ascending
@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "base/base.h"
+#include "os/source.h"
 
 /* IOV_MAX is 1024; more than this many pieces costs more than a second call. */
 #define MEMORY_PIECES_MAX 128
@@ -20,9 +21,9 @@ struct piece {
     size_t len;
 };
 
-/* One process's memory. reads and bytes count what was asked of the kernel so far. */
+/* One process's memory. reads and bytes count what was asked for so far. */
 struct memory {
-    pid_t pid;
+    struct source source;
     uint64_t reads;
     uint64_t bytes;
 };

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "os/file.h"
+
 /* Arguments of a system call, in /proc/PID/task/TID/syscall. */
 #define SYSCALL_ARGS 6
 
@@ -65,15 +67,25 @@ int proc_command(pid_t pid, struct buf *out)
     return out->error == -EFBIG ? 0 : out->error;
 }
 
-int proc_exe(pid_t pid, char *out, size_t size)
+static int read_link(pid_t pid, const char *name, char *out, size_t size)
 {
     char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+    snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
     ssize_t n = readlink(path, out, size - 1);
     if (n < 0)
         return -errno;
     out[n] = 0;
     return 0;
+}
+
+int proc_exe(pid_t pid, char *out, size_t size)
+{
+    return read_link(pid, "exe", out, size);
+}
+
+int proc_cwd(pid_t pid, char *out, size_t size)
+{
+    return read_link(pid, "cwd", out, size);
 }
 
 int proc_comm(pid_t pid, pid_t tid, char *out, size_t size)
@@ -123,6 +135,21 @@ int proc_tgid(pid_t pid, pid_t *out)
     if (!err)
         *out = atoi(id);
     return err;
+}
+
+int proc_tracer(pid_t pid, pid_t *out)
+{
+    char id[64];
+    int err = status_field(pid, "\nTracerPid:", id, sizeof(id));
+    if (!err)
+        *out = atoi(id);
+    return err;
+}
+
+bool proc_confined(pid_t tid)
+{
+    char mode[64];
+    return status_field(tid, "\nSeccomp:", mode, sizeof(mode)) == 0 && atoi(mode) != 0;
 }
 
 int proc_uid(pid_t pid, uid_t *out)
@@ -204,15 +231,17 @@ int proc_maps(pid_t pid, int (*each)(void *ctx, const struct proc_map *map), voi
     return ret;
 }
 
-static int open_regular(const char *path, struct stat *st)
+static int open_in_root(pid_t pid, const char *path, int flags, struct stat *st)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return -errno;
-    if (fstat(fd, st) == 0 && S_ISREG(st->st_mode))
-        return fd;
-    close(fd);
-    return -ENOENT;
+    char full[PROC_PATH_MAX + 64];
+    int n = snprintf(full, sizeof(full), "/proc/%d/root%s", pid, path);
+    return n < (int)sizeof(full) ? file_open(full, flags, st) : -ENAMETOOLONG;
+}
+
+int proc_open_file(pid_t pid, const char *path)
+{
+    struct stat st;
+    return open_in_root(pid, path, 0, &st);
 }
 
 /* The mapped file without its name, which may be gone: as the executable, which needs no more rights than the
@@ -222,21 +251,19 @@ static int open_nameless(pid_t pid, const struct proc_map *map)
     char path[64];
     struct stat st = {0};
     snprintf(path, sizeof(path), "/proc/%d/exe", pid);
-    int fd = open_regular(path, &st);
+    int fd = file_open(path, 0, &st);
     if (fd >= 0 && st.st_ino == map->inode)
         return fd;
     if (fd >= 0)
         close(fd);
     snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", pid, map->start, map->end);
-    return open_regular(path, &st);
+    return file_open(path, 0, &st);
 }
 
 int proc_open_mapped(pid_t pid, const struct proc_map *map)
 {
-    char path[PROC_PATH_MAX + 64];
     struct stat st = {0};
-    snprintf(path, sizeof(path), "/proc/%d/root%s", pid, map->path);
-    int named = open_regular(path, &st);
+    int named = open_in_root(pid, map->path, 0, &st);
     if (named >= 0 && st.st_ino == map->inode)
         return named;
     int mapped = open_nameless(pid, map);
@@ -247,6 +274,20 @@ int proc_open_mapped(pid_t pid, const struct proc_map *map)
     if (named >= 0)
         close(named);
     return mapped;
+}
+
+int proc_open_written(pid_t pid, const char *path)
+{
+    struct stat st = {0};
+    uid_t user;
+    int err = proc_uid(pid, &user);
+    if (err)
+        return err;
+    int fd = open_in_root(pid, path, O_NOFOLLOW, &st);
+    if (fd < 0 || st.st_uid == user || st.st_uid == 0)
+        return fd;
+    close(fd);
+    return -EACCES;
 }
 
 int proc_cpu_ns(pid_t pid, uint64_t *out)

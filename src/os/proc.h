@@ -28,12 +28,18 @@ int proc_stat(pid_t pid, struct proc_stat *out);
 int proc_command(pid_t pid, struct buf *out);
 /* The path of the executable as the target sees it; " (deleted)" is kept. */
 int proc_exe(pid_t pid, char *out, size_t size);
+/* Its working directory as it sees it. */
+int proc_cwd(pid_t pid, char *out, size_t size);
 /* The thread's name in the kernel, without the newline. */
 int proc_comm(pid_t pid, pid_t tid, char *out, size_t size);
 /* Number of `tid` in the innermost PID namespace of the thread. */
 int proc_ns_tid(pid_t pid, pid_t tid, pid_t *out);
 /* The process leader that the thread or process `pid` belongs to. */
 int proc_tgid(pid_t pid, pid_t *out);
+/* Who traces the thread or process; 0: nobody. */
+int proc_tracer(pid_t pid, pid_t *out);
+/* Has the thread a seccomp filter? */
+bool proc_confined(pid_t tid);
 /* Effective user of the process. */
 int proc_uid(pid_t pid, uid_t *out);
 /* Are we in the same user, PID and mount namespaces? name: "user", "pid", "mnt". 1, 0 or a negative errno. */
@@ -54,6 +60,12 @@ int proc_maps(pid_t pid, int (*each)(void *ctx, const struct proc_map *map), voi
 /* Opens a file that the process has mapped: through its root, or, when it was deleted or replaced since, as
  * its executable or through map_files. Returns a descriptor or a negative errno. */
 int proc_open_mapped(pid_t pid, const struct proc_map *map);
+
+/* Opens a regular file of the process. path: as it sees it. Returns a descriptor or a negative errno. */
+int proc_open_file(pid_t pid, const char *path);
+/* Opens a regular file that the process, or the system, wrote: one of its own user's or of root's, no link.
+ * path: as the process sees it. Returns a descriptor or a negative errno. */
+int proc_open_written(pid_t pid, const char *path);
 
 /* CPU time of the whole process, ns, exact up to now (also for the part of a running time slice). */
 int proc_cpu_ns(pid_t pid, uint64_t *out);

@@ -4,7 +4,9 @@
 #include <elf.h>
 #include <errno.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -36,26 +38,43 @@ static int take_end(pid_t tid)
     return -ESRCH;
 }
 
+static bool is_ours(pid_t tid)
+{
+    pid_t tracer;
+    return proc_tracer(tid, &tracer) == 0 && tracer == getpid();
+}
+
+/* There is no such thread of ours any more. One that execed has the number of its process now: the only one
+ * there that we hold. */
+static bool has_execed(struct stopped *s)
+{
+    if (s->tid == s->pid || !is_ours(s->pid))
+        return false;
+    s->tid = s->pid;
+    return true;
+}
+
 /* Is there a stop? 0 and what it was by; -EAGAIN: not yet; -ESRCH: the thread ended. */
-static int take_stop(pid_t tid, int *cause)
+static int take_stop(struct stopped *s, int *cause)
 {
     siginfo_t info = {0};
     int what = WSTOPPED | WEXITED | WNOHANG | __WALL;
-    if (waitid(P_PID, (id_t)tid, &info, what | WNOWAIT) < 0)
-        return errno == EINTR ? -EAGAIN : -ESRCH;
+    if (waitid(P_PID, (id_t)s->tid, &info, what | WNOWAIT) < 0)
+        return errno == EINTR ? -EAGAIN : has_execed(s) ? take_stop(s, cause) : -ESRCH;
     if (!info.si_pid)
         return -EAGAIN;
     if (info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED)
-        return take_end(tid);
+        return take_end(s->tid);
     *cause = info.si_status;
-    return waitid(P_PID, (id_t)tid, &info, WSTOPPED | WNOHANG | __WALL) < 0 ? -ESRCH : 0;
+    return waitid(P_PID, (id_t)s->tid, &info, WSTOPPED | WNOHANG | __WALL) < 0 ? -ESRCH : 0;
 }
-static int wait_for_stop(pid_t tid, uint64_t patience_ns, int *cause)
+
+static int wait_for_stop(struct stopped *s, uint64_t patience_ns, int *cause)
 {
     uint64_t begun_ns = clock_ns();
     const struct timespec glance = {.tv_nsec = GLANCE_NS};
     for (;;) {
-        int err = take_stop(tid, cause);
+        int err = take_stop(s, cause);
         if (err != -EAGAIN)
             return err;
         uint64_t waited_ns = clock_ns() - begun_ns;
@@ -81,49 +100,86 @@ static int refused(pid_t tid, int err)
     return over ? -ESRCH : -EPERM;
 }
 
-int stop_thread(pid_t tid, uint64_t patience_ns, struct stopped *s)
+int stop_thread(pid_t pid, pid_t tid, uint64_t patience_ns, struct stopped *s)
 {
     int cause = 0;
     *s = (struct stopped){0};
     if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0)
         return refused(tid, errno);
-    uint64_t since_ns = clock_ns();
+    *s = (struct stopped){.pid = pid, .tid = tid, .since_ns = clock_ns()};
     ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
-    int err = wait_for_stop(tid, patience_ns, &cause);
-    if (!err || err == -EAGAIN)
-        *s = (struct stopped){.tid = tid, .signal = signal_of(cause), .since_ns = since_ns, .late = err};
+    int err = wait_for_stop(s, patience_ns, &cause);
+    s->signal = signal_of(cause);
+    s->late = err == -EAGAIN;
+    if (err && !s->late)
+        *s = (struct stopped){0};
     return err;
 }
 
+/* Another thread's exec ends a thread of which we hear no more: its number is that thread's then. */
 bool stop_late(struct stopped *s)
 {
-    int cause = 0, err = s->late ? take_stop(s->tid, &cause) : 0;
-    if (err == -EAGAIN)
+    int cause = 0, err = s->late ? take_stop(s, &cause) : -ESRCH;
+    if (err == -EAGAIN && is_ours(s->tid))
         return false;
-    s->signal = err ? 0 : signal_of(cause);
     s->late = false;
+    s->signal = signal_of(cause);
+    if (err)
+        *s = (struct stopped){0};
     stop_end(s);
-    return true;
+    return !s->tid;
 }
 
-int stop_registers(const struct stopped *s, struct registers *out)
+struct registers stop_registers_of(const struct user_regs_struct *r)
+{
+    return (struct registers){.value = {r->rax, r->rdx, r->rcx, r->rbx, r->rsi, r->rdi, r->rbp, r->rsp, r->r8,
+                                        r->r9, r->r10, r->r11, r->r12, r->r13, r->r14, r->r15, r->rip},
+                              .known = (1u << REGISTER_COUNT) - 1};
+}
+
+int stop_registers(struct stopped *s, struct registers *out)
 {
     struct user_regs_struct r;
     struct iovec to = {.iov_base = &r, .iov_len = sizeof(r)};
     if (ptrace(PTRACE_GETREGSET, s->tid, (void *)NT_PRSTATUS, &to) < 0)
         return -errno;
-    *out = (struct registers){.value = {r.rax, r.rdx, r.rcx, r.rbx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8, r.r9,
-                                        r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rip},
-                              .known = (1u << REGISTER_COUNT) - 1};
+    s->read = true;
+    s->call = (int64_t)r.orig_rax;
+    s->result = (int64_t)r.rax;
+    *out = stop_registers_of(&r);
     return 0;
+}
+
+/* A call that waits and that the stop broke off. The kernel begins most anew by itself. Of those that return
+ * EINTR we ask for it: they have done nothing yet, but for close: what it closed is closed. So we do where
+ * the program has confined itself by seccomp: its filter need not know restart_syscall. */
+static bool is_to_begin_anew(const struct stopped *s)
+{
+    if (s->result == -ERESTART_RESTARTBLOCK)
+        return proc_confined(s->tid);
+    return s->result == -EINTR && s->call >= 0 && s->call != SYS_close;
+}
+
+/* A thread that ran when it was looked at can be in such a call by now. */
+static void begin_call_anew(struct stopped *s)
+{
+    struct registers unused;
+    void *result = (void *)(offsetof(struct user, regs) + offsetof(struct user_regs_struct, rax));
+    if (!s->read && stop_registers(s, &unused) != 0)
+        return;
+    if (is_to_begin_anew(s))
+        ptrace(PTRACE_POKEUSER, s->tid, result, (void *)(intptr_t)-ERESTARTNOHAND);
 }
 
 uint64_t stop_end(struct stopped *s)
 {
     if (!s->tid || s->late)
         return 0;
-    ptrace(PTRACE_DETACH, s->tid, NULL, (void *)(intptr_t)s->signal);
+    begin_call_anew(s);
+    bool killed = ptrace(PTRACE_DETACH, s->tid, NULL, (void *)(intptr_t)s->signal) < 0;
     uint64_t held_ns = clock_ns() - s->since_ns;
-    *s = (struct stopped){0};
+    s->late = killed;
+    if (!killed)
+        *s = (struct stopped){0};
     return held_ns;
 }

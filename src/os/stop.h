@@ -1,9 +1,10 @@
 /* stop: holding one running thread of another process still for some microseconds.
  *
  * By PTRACE_SEIZE and PTRACE_INTERRUPT: no signal is sent, and one that arrives meanwhile is delivered when
- * the thread goes on. A thread that waits in a system call is not stopped: some calls would then end with
- * EINTR. If zond dies meanwhile the kernel lets the thread go on. One thread at a time is held, by the thread
- * of ours that stopped it. The end of a child of our own is left for child_poll.
+ * the thread goes on. A thread that waits in a system call is not to be stopped; one that began to wait
+ * meanwhile begins its call anew, and sees no EINTR. If zond dies meanwhile the kernel lets the thread go on.
+ * One thread at a time is held, by the thread of ours that stopped it. The end of a child of our own is left
+ * for child_poll.
  */
 #ifndef ZOND_OS_STOP_H
 #define ZOND_OS_STOP_H
@@ -24,20 +25,36 @@ struct registers {
     uint32_t known;
 };
 
-/* late: it was asked to stop and did not in time; it does when it gets a CPU next, or leaves the kernel. */
+/* All of them, from the kernel's order. */
+struct user_regs_struct;
+struct registers stop_registers_of(const struct user_regs_struct *r);
+
+/* What a system call returns within the kernel (include/linux/errno.h) that was interrupted: the first and
+ * the last of them; one that is begun anew, unless a handler is to run, which sees EINTR; and one that
+ * restart_syscall goes on with. */
+#define ERESTARTSYS 512
+#define ERESTARTNOHAND 514
+#define ERESTART_RESTARTBLOCK 516
+
+/* late: it was asked to stop and did not in time; it does when it gets a CPU next, or leaves the kernel. Or
+ * it was killed while it was held: then its end is ours to take, or its process could not end. */
 struct stopped {
+    pid_t pid;  /* of its process */
     pid_t tid;  /* 0: none is held */
     int signal; /* to be delivered when it goes on; 0: none */
     uint64_t since_ns;
     bool late;
+    bool read;            /* its registers were: */
+    int64_t call, result; /* the system call that it is in, or negative, and what that is about to return */
 };
 
 /* Stops the thread, and waits for that up to patience_ns. -EPERM: not allowed, or another tracer (a debugger,
  * strace) has it. -ESRCH: it is gone. -EAGAIN: it is late; stop_late lets it go on, and is to be called as
  * soon as SIGCHLD arrives, until it says that this is done. */
-int stop_thread(pid_t tid, uint64_t patience_ns, struct stopped *s);
-int stop_registers(const struct stopped *s, struct registers *out);
-/* Lets it go on; nothing where none is held or it is late. Returns for how long it was held, ns. */
+int stop_thread(pid_t pid, pid_t tid, uint64_t patience_ns, struct stopped *s);
+int stop_registers(struct stopped *s, struct registers *out);
+/* Lets it go on; nothing where none is held or it is late. Returns for how long it was held, ns. It was
+ * killed if s has it still: it is late. */
 uint64_t stop_end(struct stopped *s);
 /* False: it is still on its way to the stop. */
 bool stop_late(struct stopped *s);

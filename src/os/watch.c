@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "os/proc.h"
 
 /* More births than this between two looks (a fork bomb): look at /proc instead of at each number. */
@@ -122,14 +123,10 @@ struct pairs {
 static void add_pair(void *ctx, pid_t pid, pid_t ppid)
 {
     struct pairs *all = ctx;
-    if (all->count == all->cap) {
-        size_t cap = all->cap ? all->cap * 2 : 256;
-        struct pair *list = realloc(all->list, cap * sizeof(*list));
-        if (!list)
-            return;
-        all->list = list;
-        all->cap = cap;
-    }
+    struct pair *list = list_room(all->list, &all->cap, all->count, sizeof(*list));
+    if (!list)
+        return;
+    all->list = list;
     all->list[all->count++] = (struct pair){pid, ppid};
 }
 

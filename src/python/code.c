@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
 #include "python/text.h"
 
 void py_codes_init(struct py_codes *c)
@@ -146,14 +147,10 @@ static int read_code(struct py_codes *c, struct py_runtime *rt, struct py_code *
 
 static int insert(struct py_codes *c, struct py_code *code)
 {
-    if (c->count == c->cap) {
-        size_t cap = c->cap ? c->cap * 2 : 256;
-        struct py_code **list = realloc(c->list, cap * sizeof(struct py_code *));
-        if (!list)
-            return -ENOMEM;
-        c->list = list;
-        c->cap = cap;
-    }
+    struct py_code **list = list_room(c->list, &c->cap, c->count, sizeof(struct py_code *));
+    if (!list)
+        return -ENOMEM;
+    c->list = list;
     int err = map_put(&c->by_address, code->address, (uint32_t)c->count);
     if (!err)
         c->list[c->count++] = code;

@@ -75,9 +75,12 @@ static int read_group(struct py_runtime *rt, const struct keys *keys, size_t fir
     int err = memory_read(&rt->memory, keys->entries + first * stride, raw, group->count * stride);
     for (size_t i = 0; i < group->count && !err; i++) {
         const uint8_t *entry = raw + i * stride;
+        uint64_t end = keys->entries + (first + i + 1) * stride;
         group->entries[i] = (struct py_entry){.hash = stride == GENERAL_ENTRY ? word_at(entry, 0) : 0,
                                               .key = word_at(entry, stride - 16),
-                                              .value = word_at(entry, stride - 8)};
+                                              .value = word_at(entry, stride - 8),
+                                              .key_at = end - 16,
+                                              .value_at = end - 8};
     }
     return err;
 }
@@ -88,8 +91,10 @@ static int read_split_values(struct py_runtime *rt, uint64_t values, struct grou
     uint64_t raw[GROUP];
     uint64_t at = values + rt->layout.keys.values_first + 8 * group->first;
     int err = memory_read(&rt->memory, at, raw, group->count * 8);
-    for (size_t i = 0; i < group->count && !err; i++)
+    for (size_t i = 0; i < group->count && !err; i++) {
         group->entries[i].value = raw[i];
+        group->entries[i].value_at = at + 8 * i;
+    }
     return err;
 }
 
@@ -118,6 +123,26 @@ int py_dict_each(struct py_runtime *rt, uint64_t dict, int (*each)(void *, const
         for (size_t i = 0; !err && i < group.count; i++) {
             if (group.entries[i].key && group.entries[i].value)
                 err = each(ctx, &group.entries[i]);
+        }
+    }
+    return err;
+}
+
+int py_dict_head(struct py_runtime *rt, uint64_t dict, struct py_entry *out, size_t max, size_t *count)
+{
+    struct keys keys;
+    struct group group;
+    uint64_t values;
+    int err = read_dict(rt, dict, &keys, &values);
+    keys.count = err ? 0 : min_u64(keys.count, PY_DICT_HEAD);
+    *count = 0;
+    for (size_t first = 0; !err && first < keys.count && *count < max; first += GROUP) {
+        err = read_group(rt, &keys, first, &group);
+        if (!err && values)
+            err = read_split_values(rt, values, &group);
+        for (size_t i = 0; !err && i < group.count && *count < max; i++) {
+            if (group.entries[i].key && group.entries[i].value)
+                out[(*count)++] = group.entries[i];
         }
     }
     return err;
@@ -163,7 +188,7 @@ static int find_in_keys(struct py_runtime *rt, const struct keys *keys, const ch
                         struct py_entry *entry, size_t *position)
 {
     struct group group;
-    size_t found;
+    size_t found = 0;
     int err = -ENOENT;
     for (size_t first = 0; err == -ENOENT && first < keys->count; first += GROUP) {
         err = read_group(rt, keys, first, &group);

@@ -14,15 +14,21 @@
 /* Longer names are not found. */
 #define PY_NAME_MAX 32
 
-/* An entry. hash is 0 in dicts whose keys are all str (3.11+: they do not keep it). */
+/* An entry. hash is 0 in dicts whose keys are all str (3.11+: they do not keep it). key_at and value_at:
+ * where key and value stand. */
 struct py_entry {
     uint64_t hash, key, value;
+    uint64_t key_at, value_at;
 };
 
 /* Calls `each` for every entry that has a value, in order of insertion; a return other than 0 ends the walk
  * with it. */
 int py_dict_each(struct py_runtime *rt, uint64_t dict, int (*each)(void *ctx, const struct py_entry *entry),
                  void *ctx);
+
+/* The first entries that have a value, at most `max`, out of the first PY_DICT_HEAD that there are. */
+#define PY_DICT_HEAD 256
+int py_dict_head(struct py_runtime *rt, uint64_t dict, struct py_entry *out, size_t max, size_t *count);
 
 /* The value of the ASCII name. -ENOENT: none. */
 int py_dict_find(struct py_runtime *rt, uint64_t dict, const char *name, uint64_t *value);

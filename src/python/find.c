@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "elf/elf_file.h"
-#include "os/proc.h"
 
 /* More mapped files than this in one process are not looked at. */
 #define CANDIDATES_MAX 4096
@@ -194,11 +194,11 @@ static void inspect(int fd, const char *path, struct image *image)
 }
 
 /* The image of a mapped file, from memory or by looking. NULL when it cannot be opened (*err tells). */
-static const struct image *image_of(struct py_finder *f, pid_t pid, const struct proc_map *map,
-                                    uint64_t *bias, int *err)
+static const struct image *image_of(struct py_finder *f, const struct source *source,
+                                    const struct proc_map *map, uint64_t *bias, int *err)
 {
     struct stat st;
-    int fd = proc_open_mapped(pid, map);
+    int fd = source_open_mapped(source, map);
     if (fd < 0 || fstat(fd, &st) < 0) {
         *err = fd < 0 ? fd : -errno;
         if (fd >= 0)
@@ -211,15 +211,9 @@ static const struct image *image_of(struct py_finder *f, pid_t pid, const struct
         if (known->inode == st.st_ino && known->device == st.st_dev && known->mtime == (uint64_t)st.st_mtime)
             image = known;
     }
-    if (!image && f->count == f->cap) {
-        size_t cap = f->cap ? f->cap * 2 : 64;
-        struct image *images = realloc(f->images, cap * sizeof(*images));
-        if (images) {
-            f->images = images;
-            f->cap = cap;
-        }
-    }
-    if (!image && f->count < f->cap) {
+    struct image *images = image ? NULL : list_room(f->images, &f->cap, f->count, sizeof(*images));
+    if (images) {
+        f->images = images;
         struct image *fresh = &f->images[f->count++];
         *fresh = (struct image){.device = st.st_dev, .inode = st.st_ino, .mtime = (uint64_t)st.st_mtime};
         inspect(fd, map->path, fresh);
@@ -274,17 +268,17 @@ static enum py_found probe(struct py_runtime *rt)
     return back == interp ? PY_READY : PY_NOT_READY;
 }
 
-static enum py_found try_candidate(struct py_finder *f, pid_t pid, const struct proc_map *map,
-                                   struct py_runtime *rt)
+static enum py_found try_candidate(struct py_finder *f, const struct source *source,
+                                   const struct proc_map *map, struct py_runtime *rt)
 {
     uint64_t bias = 0;
     int err = 0;
-    const struct image *image = image_of(f, pid, map, &bias, &err);
+    const struct image *image = image_of(f, source, map, &bias, &err);
     if (!image)
         return err == -EACCES || err == -EPERM ? PY_DENIED : err == -ESRCH ? PY_GONE : PY_NONE;
     if (!image->runtime)
         return image->other ? PY_OTHER : PY_NONE;
-    *rt = (struct py_runtime){.memory = {.pid = pid}, .address = image->runtime + bias};
+    *rt = (struct py_runtime){.memory = {.source = *source}, .address = image->runtime + bias};
     enum py_found found = choose_layout(image, rt);
     return found == PY_READY ? probe(rt) : found;
 }
@@ -307,7 +301,7 @@ static int rank(enum py_found found)
     return i;
 }
 
-enum py_found py_find(struct py_finder *f, pid_t pid, struct py_runtime *rt)
+enum py_found py_find(struct py_finder *f, const struct source *source, struct py_runtime *rt)
 {
     struct candidates all = {.list = calloc(CANDIDATES_MAX, sizeof(*all.list))};
     char exe[PROC_PATH_MAX] = "";
@@ -315,8 +309,8 @@ enum py_found py_find(struct py_finder *f, pid_t pid, struct py_runtime *rt)
     *rt = (struct py_runtime){0};
     if (!all.list)
         return PY_NONE;
-    int err = proc_maps(pid, collect, &all);
-    proc_exe(pid, exe, sizeof(exe));
+    int err = source_maps(source, collect, &all);
+    source_exe(source, exe, sizeof(exe));
     /* Pass 0: the executable and what is named like Python. Pass 1: everything else. */
     for (int pass = 0; pass < 2 && best == PY_NONE; pass++) {
         for (size_t i = 0; i < all.count && best != PY_READY; i++) {
@@ -325,7 +319,7 @@ enum py_found py_find(struct py_finder *f, pid_t pid, struct py_runtime *rt)
             if (likely != (pass == 0))
                 continue;
             struct py_runtime found_rt = {0};
-            enum py_found found = try_candidate(f, pid, map, &found_rt);
+            enum py_found found = try_candidate(f, source, map, &found_rt);
             if (rank(found) < rank(best)) {
                 best = found;
                 *rt = found_rt;
@@ -343,13 +337,13 @@ static bool looks_like_asyncio(const char *path)
     return strncmp(base_name(path), "_asyncio", 8) == 0;
 }
 
-int py_find_asyncio(struct py_finder *f, pid_t pid, struct layout_asyncio *out)
+int py_find_asyncio(struct py_finder *f, const struct source *source, struct layout_asyncio *out)
 {
     struct candidates all = {.list = calloc(CANDIDATES_MAX, sizeof(*all.list))};
     int err = -ENOENT;
     if (!all.list)
         return -ENOMEM;
-    proc_maps(pid, collect, &all);
+    source_maps(source, collect, &all);
     /* Pass 0: the extension. Pass 1: everything else; mostly the executable or libpython, which are first. */
     for (int pass = 0; pass < 2 && err; pass++) {
         for (size_t i = 0; i < all.count && err; i++) {
@@ -358,7 +352,7 @@ int py_find_asyncio(struct py_finder *f, pid_t pid, struct layout_asyncio *out)
             int unused;
             if (looks_like_asyncio(map->path) != (pass == 0))
                 continue;
-            const struct image *image = image_of(f, pid, map, &bias, &unused);
+            const struct image *image = image_of(f, source, map, &bias, &unused);
             if (!image || !image->has_asyncio)
                 continue;
             *out = image->asyncio;

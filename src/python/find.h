@@ -1,4 +1,4 @@
-/* find: is this process a CPython, which one, and where is its runtime?
+/* find: is this process, or what its core holds, a CPython, which one, and where is its runtime?
  *
  * The answer comes from the files that the process has mapped: the section .PyRuntime (3.13+) or the symbol
  * _PyRuntime. What a file holds is remembered by the finder, so that a tree of processes pays once.
@@ -35,10 +35,10 @@ int py_finder_new(struct py_finder **out);
 void py_finder_free(struct py_finder *f);
 
 /* Looks. *rt is set entirely for PY_READY; its version also for PY_NOT_READY and PY_UNSUPPORTED. */
-enum py_found py_find(struct py_finder *f, pid_t pid, struct py_runtime *rt);
+enum py_found py_find(struct py_finder *f, const struct source *source, struct py_runtime *rt);
 
 /* The layout of asyncio in a process that has imported it, from the section .AsyncioDebug of the extension or
  * of what it is built into (3.14+). -ENOENT: no such section, or one that makes no sense. */
-int py_find_asyncio(struct py_finder *f, pid_t pid, struct layout_asyncio *out);
+int py_find_asyncio(struct py_finder *f, const struct source *source, struct layout_asyncio *out);
 
 #endif

@@ -85,6 +85,7 @@
     F(frame.stacktop,           ABSENT, ABSENT, ABSENT,     64,     64)                             \
     F(frame.stackpointer,       ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)                             \
     F(frame.locals,                360,    360,    352,     72,     72)                             \
+    F(frame.local_tag_mask,           0,      0,      0,      0,      0)                            \
     F(frame.tlbc_index,         ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)                             \
     F(frame.size,                  120,    120,    112,     72,     72)                             \
     F(code.filename,               104,    104,    104,    112,    112)                             \
@@ -95,6 +96,11 @@
     F(code.bytecode,                48,     48,     48,    184,    192)                             \
     F(code.bytecode_inline,          0,      0,      0,      1,      1)                             \
     F(code.tlbc,                ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)                             \
+    F(code.varnames,                 72,     72,     72, ABSENT, ABSENT)                            \
+    F(code.cellvars,                 88,     88,     88, ABSENT, ABSENT)                            \
+    F(code.freevars,                 80,     80,     80, ABSENT, ABSENT)                            \
+    F(code.localsplusnames,      ABSENT, ABSENT, ABSENT,     96,     96)                            \
+    F(code.localspluskinds,      ABSENT, ABSENT, ABSENT,    104,    104)                            \
     F(code.size,                   128,    128,    128,    184,    192)                             \
     F(object.type,                   8,      8,      8,      8,      8)                             \
     F(object.var_size,              16,     16,     16,     16,     16)                             \
@@ -121,14 +127,21 @@
     F(instance.flags,              168,    168,    168,    168,    168)                             \
     F(instance.basicsize,           32,     32,     32,     32,     32)                             \
     F(instance.dictoffset,         288,    288,    288,    288,    288)                             \
+    F(instance.base,                256,    256,    256,    256,    256)                            \
     F(instance.cached_keys,        872,    864,    872,    872,    880)                             \
     F(instance.dict_before,     ABSENT, ABSENT, ABSENT,     24,     24)                             \
     F(instance.values_before,   ABSENT, ABSENT, ABSENT,     32, ABSENT)                             \
     F(module.dict,                  16,     16,     16,     16,     16)                             \
-    F(set.table,                ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)                             \
-    F(set.mask,                 ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)                             \
-    F(integer.tag,              ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)                             \
-    F(integer.digits,           ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)                             \
+    F(set.used,                      24,     24,     24,     24,     24)                            \
+    F(set.table,                     40,     40,     40,     40,     40)                            \
+    F(set.mask,                      32,     32,     32,     32,     32)                            \
+    F(tuple.items,                   24,     24,     24,     24,     24)                            \
+    F(list.items,                    24,     24,     24,     24,     24)                            \
+    F(cell.content,                  16,     16,     16,     16,     16)                            \
+    F(number.real,                   16,     16,     16,     16,     16)                            \
+    F(number.complex,                16,     16,     16,     16,     16)                            \
+    F(integer.tag,               ABSENT, ABSENT, ABSENT, ABSENT,     16)                            \
+    F(integer.digits,                24,     24,     24,     24,     24)                            \
     F(generator.name,           ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)                             \
     F(generator.iframe,         ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)                             \
     F(generator.frame_state,    ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)                             \
@@ -155,8 +168,12 @@
     F(frame.state,             ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)             \
     F(frame.state_running,     ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)             \
     F(frame.is_entry,          ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)             \
+    F(frame.local_tag_mask,           0,      0,      3,      3,      3,      3)           \
     F(frame.stacktop,              64,     64, ABSENT, ABSENT, ABSENT, ABSENT)             \
     F(code.bytecode_inline,         1,      1,      1,      1,      1,      1)             \
+    F(code.varnames,             ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)           \
+    F(code.cellvars,             ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)           \
+    F(code.freevars,             ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)           \
     F(unicode.kind_shift,           2,      2,      2,      8,      2,      8)             \
     F(unicode.ascii_shift,          6,      6,      6,     12,      6,     12)             \
     F(unicode.compact_shift,        5,      5,      5,     11,      5,     11)             \
@@ -279,6 +296,8 @@ static const struct binding bindings[] = {
     BIND(code.firstlineno,           39,  44,  52),
     BIND(code.bytecode,              43,  48,  56),
     BIND(code.size,                  43,  48,  56),
+    BIND(code.localsplusnames,       41,  46,  54),
+    BIND(code.localspluskinds,       42,  47,  55),
     BIND(code.tlbc,                   0,  49,  57, .free_threaded_only = true),
     BIND(object.type,                45,  51,  59),
     BIND(object.type_name,           47,  53,  61),
@@ -295,9 +314,16 @@ static const struct binding bindings[] = {
     BIND(instance.flags,             49,  55,  63),
     BIND(instance.basicsize,         47,  53,  64, .delta = {8, 8, 0}),
     BIND(instance.dictoffset,        49,  55,  65, .delta = {120, 120, 0}),
+    BIND(instance.base,              49,  55,  65, .delta = {88, 88, -32}),
     BIND(module.dict,                44,  50,  58),
-    BIND(set.table,                   0,  64,  76),
-    BIND(set.mask,                    0,  65,  77),
+    BIND(set.used,                   45,  63,  75, .delta = {16, 0, 0}),
+    BIND(set.table,                  45,  64,  76, .delta = {32, 0, 0}),
+    BIND(set.mask,                   45,  65,  77, .delta = {24, 0, 0}),
+    BIND(tuple.items,                51,  57,  69),
+    BIND(list.items,                 54,  60,  72),
+    BIND(cell.content,               44,  50,  58),
+    BIND(number.real,                60,  70,  82),
+    BIND(number.complex,             44,  50,  58),
     BIND(integer.tag,                62,  72,  84),
     BIND(integer.digits,             63,  73,  85),
     BIND(generator.name,              0,  84, 100),

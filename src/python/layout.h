@@ -53,6 +53,31 @@ enum instance_kind {
 #define TYPE_INLINE_VALUES (1u << 2) /* 3.13+ */
 #define TYPE_MANAGED_DICT (1u << 4)  /* 3.11+ */
 
+/* Bits of tp_flags that are the same in every version: of heap types, of types that are done, and of those
+ * whose instances have the layout of the builtin. */
+#define TYPE_HEAP (1u << 9)
+#define TYPE_READY (1u << 12)
+#define TYPE_INT (1u << 24)
+#define TYPE_LIST (1u << 25)
+#define TYPE_TUPLE (1u << 26)
+#define TYPE_BYTES (1u << 27)
+#define TYPE_STR (1u << 28)
+#define TYPE_DICT (1u << 29)
+#define TYPE_TYPE (1u << 31)
+
+/* Bits of localspluskinds (3.11+): the variable is in a cell. */
+#define LOCAL_CELL 0x40
+#define LOCAL_FREE 0x80
+
+/* Sign of an integer's tag (3.12+): 0 above zero, 1 zero, 2 below. */
+#define INT_SIGN_BITS 3
+#define INT_SIGN_MASK 3
+#define INT_NEGATIVE 2
+#define INT_DIGIT_BITS 30
+
+/* Bits of _PyStackRef (3.14+) below a tagged int. */
+#define STACKREF_SHIFT 2
+
 /* Entries of a dict's keys are {hash, key, value} when they are of this kind, else {key, value}. */
 #define KEYS_GENERAL 0
 
@@ -134,20 +159,21 @@ struct layout {
         uint32_t current_frame; /* within _PyCFrame, 3.11-3.12 */
     } cframe;
     struct {
-        uint32_t previous;      /* f_back or previous */
-        uint32_t code;          /* f_code or f_executable */
-        uint32_t code_tag_mask; /* bits to clear from f_executable to get a pointer */
-        uint32_t instr;         /* f_lasti (int), prev_instr or instr_ptr */
-        uint32_t lasti_unit;    /* bytes per unit of f_lasti; 0: instr is a pointer */
-        uint32_t owner;         /* 3.11+: byte */
-        uint32_t state;         /* <= 3.10: byte, f_executing or f_state */
-        uint32_t state_running; /* its value while the frame is on a thread's stack */
-        uint32_t is_entry;      /* 3.11: byte */
-        uint32_t stacktop;      /* 3.11-3.13: int, index into localsplus, -1 while executing */
-        uint32_t stackpointer;  /* 3.14+: pointer past the top of the stack, NULL while executing */
-        uint32_t locals;        /* localsplus */
-        uint32_t tlbc_index;    /* free-threaded 3.14+: int32 */
-        uint32_t size;          /* covers the fields above but locals */
+        uint32_t previous;       /* f_back or previous */
+        uint32_t code;           /* f_code or f_executable */
+        uint32_t code_tag_mask;  /* bits to clear from f_executable to get a pointer */
+        uint32_t instr;          /* f_lasti (int), prev_instr or instr_ptr */
+        uint32_t lasti_unit;     /* bytes per unit of f_lasti; 0: instr is a pointer */
+        uint32_t owner;          /* 3.11+: byte */
+        uint32_t state;          /* <= 3.10: byte, f_executing or f_state */
+        uint32_t state_running;  /* its value while the frame is on a thread's stack */
+        uint32_t is_entry;       /* 3.11: byte */
+        uint32_t stacktop;       /* 3.11-3.13: int, index into localsplus, -1 while executing */
+        uint32_t stackpointer;   /* 3.14+: pointer past the top of the stack, NULL while executing */
+        uint32_t locals;         /* localsplus */
+        uint32_t local_tag_mask; /* bits to clear from a local variable to get a pointer; all set: an int */
+        uint32_t tlbc_index;     /* free-threaded 3.14+: int32 */
+        uint32_t size;           /* covers the fields above but locals */
     } frame;
     struct {
         uint32_t filename;
@@ -158,6 +184,11 @@ struct layout {
         uint32_t bytecode;        /* <= 3.10: pointer to bytes · 3.11+: where co_code_adaptive starts */
         uint32_t bytecode_inline; /* 1 when bytecode is part of the object (3.11+) */
         uint32_t tlbc;            /* free-threaded 3.14+: pointer to {ssize_t n; char *bytecode[n]} */
+        uint32_t varnames;        /* <= 3.10: names of localsplus, tuples, one after the other */
+        uint32_t cellvars;        /* <= 3.10 */
+        uint32_t freevars;        /* <= 3.10 */
+        uint32_t localsplusnames; /* 3.11+: tuple, names of localsplus */
+        uint32_t localspluskinds; /* 3.11+: bytes, a LOCAL_ bit set for each */
         uint32_t size;            /* of the fixed part */
     } code;
     struct {
@@ -196,6 +227,7 @@ struct layout {
         uint32_t flags;         /* within PyTypeObject: unsigned long */
         uint32_t basicsize;     /* within PyTypeObject: ssize_t; INSTANCE_INLINE values start here */
         uint32_t dictoffset;    /* within PyTypeObject: ssize_t */
+        uint32_t base;          /* within PyTypeObject: tp_base */
         uint32_t cached_keys;   /* within PyHeapTypeObject: keys of the instances' values */
         uint32_t dict_before;   /* 3.11+: the managed dict pointer is this many bytes before the object */
         uint32_t values_before; /* 3.11: so is the values pointer */
@@ -204,11 +236,25 @@ struct layout {
         uint32_t dict; /* md_dict */
     } module;
     struct {
-        uint32_t table; /* 3.14+: pointer to {key, hash} entries, a NULL key where there is none */
+        uint32_t used;  /* ssize_t: keys */
+        uint32_t table; /* pointer to {key, hash} entries, a NULL key where there is none */
         uint32_t mask;  /* entries less 1 */
     } set;
     struct {
-        uint32_t tag;    /* 3.13+: word, number of digits << 3 | sign */
+        uint32_t items; /* the first of ob_size pointers */
+    } tuple;
+    struct {
+        uint32_t items; /* pointer to ob_size pointers */
+    } list;
+    struct {
+        uint32_t content; /* ob_ref */
+    } cell;
+    struct {
+        uint32_t real;    /* of a float: double */
+        uint32_t complex; /* of a complex: two doubles */
+    } number;
+    struct {
+        uint32_t tag;    /* 3.12+: word, number of digits << 3 | sign; before, ob_size is either */
         uint32_t digits; /* uint32 each, 30 bits, lowest first */
     } integer;
     struct {

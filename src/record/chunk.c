@@ -4,9 +4,9 @@
 /* Sections that are short or hardly vary are compressed together; those that are noise, each of its own kind,
  * take less room apart. */
 static const uint8_t together[] = {
-    REC_SEC_EPOCH,   REC_SEC_STRINGS,      REC_SEC_CODES,   REC_SEC_FRAMES, REC_SEC_PROCESSES,
-    REC_SEC_THREADS, REC_SEC_THREAD_NAMES, REC_SEC_PYTHONS, REC_SEC_EXITS,  REC_SEC_LOSSES,
-    REC_SEC_STATS,   REC_SEC_PAUSES,       REC_COL_THREAD,  REC_COL_START,  REC_COL_COUNT,
+    REC_SEC_EPOCH,     REC_SEC_STRINGS, REC_SEC_CODES,        REC_SEC_MODULES, REC_SEC_PLACES, REC_SEC_FRAMES,
+    REC_SEC_PROCESSES, REC_SEC_THREADS, REC_SEC_THREAD_NAMES, REC_SEC_PYTHONS, REC_SEC_EXITS,  REC_SEC_LOSSES,
+    REC_SEC_STATS,     REC_SEC_PAUSES,  REC_COL_THREAD,       REC_COL_START,   REC_COL_COUNT,
 };
 static const uint8_t apart[] = {
     REC_COL_END, REC_COL_CPU,   REC_COL_STATE,  REC_COL_SYSCALL, REC_COL_STACK,

@@ -35,6 +35,8 @@ enum rec_section {
     REC_SEC_LOSSES = 10,
     REC_SEC_STATS = 11,
     REC_SEC_PAUSES = 12,
+    REC_SEC_MODULES = 13,
+    REC_SEC_PLACES = 14,
     REC_COL_THREAD = 16,
     REC_COL_END = 17,
     REC_COL_START = 18,
@@ -77,6 +79,7 @@ static inline uint64_t rec_units(uint64_t since_start_ns, uint64_t unit_ns)
 #define REC_MAX_STRING_BYTES (32u << 20) /* with a NUL byte after each */
 #define REC_MAX_CODES (3u << 17)
 #define REC_MAX_FRAMES (3u << 18)
+#define REC_MAX_MODULES (3u << 14)
 #define REC_MAX_PROCESSES (1u << 20)
 /* Of the headers of all parts. */
 #define REC_MAX_HEADER_STRINGS (256u << 20)

@@ -18,6 +18,7 @@ enum rec_kind {
     REC_JIT = 2,
     REC_GC = 3,
     REC_SYSCALL = 4,
+    REC_GUESSED = 5, /* native, found by what its stack looks like, not by call frame information */
 };
 
 /* A function: what its frames share. name is the qualified name where the version has one. */
@@ -28,15 +29,26 @@ struct rec_code {
     uint8_t kind; /* enum rec_kind */
 };
 
+/* A file with native code, as it was mapped. Strings; build_id in hexadecimal, empty when it has none. */
+struct rec_module {
+    uint32_t path;
+    uint32_t build_id;
+};
+
 /* A place in a function. 0 means unknown for each number; columns are counted from 1, in bytes, end
- * exclusive. */
+ * exclusive. Native code is at `address` of the module, as its ELF file counts (p_vaddr): of a function that
+ * called another, within the call. */
 struct rec_frame {
     uint32_t code;
     uint32_t line;
     uint32_t end_line;
     uint32_t column;
     uint32_t end_column;
+    uint32_t module; /* REC_NO_MODULE: not known */
+    uint64_t address;
 };
+
+#define REC_NO_MODULE 0u
 
 /* A stack is a node of a trie: the frame, and the node of its caller. Node 0 is the empty stack. */
 struct rec_node {

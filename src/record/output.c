@@ -155,6 +155,9 @@ static void *run(void *arg)
         else
             write_item(o, item);
         atomic_fetch_sub(&o->queued, item->payload.raw.len);
+        pthread_mutex_lock(&o->lock);
+        pthread_cond_broadcast(&o->changed);
+        pthread_mutex_unlock(&o->lock);
         buf_release(&item->payload.raw);
         free(item);
     }
@@ -258,4 +261,14 @@ int output_switch(struct output *o, int fd)
     atomic_fetch_add(&o->switches, 1);
     enqueue(o, item);
     return 0;
+}
+
+void output_wait(struct output *o, size_t most)
+{
+    if (output_queued(o) <= most)
+        return;
+    pthread_mutex_lock(&o->lock);
+    while (output_queued(o) > most)
+        pthread_cond_wait(&o->changed, &o->lock);
+    pthread_mutex_unlock(&o->lock);
 }

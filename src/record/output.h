@@ -27,6 +27,8 @@ int output_switch(struct output *o, int fd);
 
 /* Bytes of payload that wait to be written. */
 size_t output_queued(const struct output *o);
+/* Waits until no more than `most` of them wait. */
+void output_wait(struct output *o, size_t most);
 /* Bytes of whole blocks in the present file; 0 while a switch is queued. */
 size_t output_written(const struct output *o);
 

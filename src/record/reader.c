@@ -73,6 +73,14 @@ static int read_header(struct rec_reader *r)
     return err;
 }
 
+int rec_reader_keep_places(struct rec_reader *r)
+{
+    if (r->merged)
+        return -ENOTSUP;
+    r->places_kept = true;
+    return reader_append(&r->modules, &(struct rec_module){0}, sizeof(struct rec_module));
+}
+
 int rec_reader_version(int fd, uint32_t *version)
 {
     uint8_t preamble[REC_PREAMBLE_SIZE];
@@ -97,8 +105,11 @@ static int init_tables(struct rec_reader *r)
     buf_init(&r->string_bytes, REC_MAX_STRING_BYTES);
     buf_init(&r->string_ends, REC_MAX_STRINGS * sizeof(uint32_t));
     intern_init(&r->codes, sizeof(struct rec_code), REC_MAX_CODES);
+    buf_init(&r->modules, REC_MAX_MODULES * sizeof(struct rec_module));
     intern_init(&r->frames, sizeof(struct rec_frame), REC_MAX_FRAMES);
     buf_init(&r->nodes, REC_MAX_NODES * sizeof(struct rec_node));
+    buf_init(&r->same, REC_MAX_NODES * sizeof(uint32_t));
+    map_init(&r->node_of);
     buf_init(&r->part_of, REC_MAX_PROCESSES * sizeof(uint32_t));
     buf_init(&r->processes, REC_MAX_PROCESSES * sizeof(struct rec_process));
     buf_init(&r->threads, REC_MAX_THREADS * sizeof(struct reader_thread));
@@ -135,10 +146,11 @@ void rec_reader_free(struct rec_reader *r)
     struct buf *all[] = {&r->part_of,      &r->header_strings, &r->stored,        &r->raw,
                          &r->string_bytes, &r->string_ends,    &r->nodes,         &r->processes,
                          &r->threads,      &r->parts,          &r->local_strings, &r->local_codes,
-                         &r->local_frames};
+                         &r->local_frames, &r->modules,        &r->same};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         buf_release(all[i]);
     map_release(&r->strings_by_hash);
+    map_release(&r->node_of);
     intern_release(&r->codes);
     intern_release(&r->frames);
     block_unpacker_free(r->unpacker);
@@ -282,6 +294,12 @@ struct rec_code rec_reader_code(const struct rec_reader *r, uint32_t id)
 {
     const struct rec_code *codes = (const struct rec_code *)r->codes.items.data;
     return id < rec_reader_code_count(r) ? codes[id] : (struct rec_code){0};
+}
+
+struct rec_module rec_reader_module(const struct rec_reader *r, uint32_t id)
+{
+    const struct rec_module *modules = (const struct rec_module *)r->modules.data;
+    return id < reader_count(&r->modules, sizeof(*modules)) ? modules[id] : (struct rec_module){0};
 }
 
 struct rec_frame rec_reader_frame(const struct rec_reader *r, uint32_t id)

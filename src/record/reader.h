@@ -34,6 +34,10 @@ struct rec_events {
 int rec_reader_new(int fd, struct rec_reader **out);
 void rec_reader_free(struct rec_reader *r);
 
+/* To be called before the run: frames keep where they stand in modules. Else those that differ by that alone
+ * are one. -ENOTSUP for a merged recording. */
+int rec_reader_keep_places(struct rec_reader *r);
+
 /* The version of the format that the file at fd is of, also one that is not known here. The errors of
  * rec_reader_new, and -ESPIPE for a pipe. */
 int rec_reader_version(int fd, uint32_t *version);
@@ -65,6 +69,7 @@ const struct rec_merged *rec_reader_merged(const struct rec_reader *r);
 /* Tables; valid during and after the run. A string is NUL-terminated; out-of-range ids give "?" and zeros. */
 const char *rec_reader_string(const struct rec_reader *r, uint32_t id, size_t *len /* may be NULL */);
 struct rec_code rec_reader_code(const struct rec_reader *r, uint32_t id);
+struct rec_module rec_reader_module(const struct rec_reader *r, uint32_t id);
 struct rec_frame rec_reader_frame(const struct rec_reader *r, uint32_t id);
 struct rec_node rec_reader_node(const struct rec_reader *r, uint32_t id);
 /* All nodes; valid until the next sample is read. */

@@ -70,11 +70,12 @@ int reader_add_string(struct rec_reader *r, const uint8_t *bytes, uint32_t len)
     return err ? err : reader_append(&r->local_strings, &id, sizeof(id));
 }
 
-static int add_item(struct rec_reader *r, struct intern *table, struct buf *local, const void *item)
+static int add_item(struct rec_reader *r, bool interned, struct intern *table, struct buf *local,
+                    const void *item)
 {
     uint32_t id;
     bool added;
-    if (!r->merged)
+    if (!interned)
         return reader_append(&table->items, item, table->size);
     int err = keep_overflow(r, &table->items, intern_id(table, item, &id, &added), &id);
     return err ? err : reader_append(local, &id, sizeof(id));
@@ -82,12 +83,12 @@ static int add_item(struct rec_reader *r, struct intern *table, struct buf *loca
 
 int reader_add_code(struct rec_reader *r, const struct rec_code *code)
 {
-    return add_item(r, &r->codes, &r->local_codes, code);
+    return add_item(r, r->merged, &r->codes, &r->local_codes, code);
 }
 
 int reader_add_frame(struct rec_reader *r, const struct rec_frame *frame)
 {
-    return add_item(r, &r->frames, &r->local_frames, frame);
+    return add_item(r, reader_interns_frames(r), &r->frames, &r->local_frames, frame);
 }
 
 /* Parts ----------------------------------------------------------------------------------------------- */
@@ -139,8 +140,7 @@ static struct rec_header header_of(const struct rec_reader *r, const struct read
 static int start_over(struct rec_reader *r)
 {
     int rc = r->events->epoch ? reader_answer(r, r->events->epoch(r->ctx)) : 0;
-    r->epoch++;
-    r->nodes.len = sizeof(struct rec_node);
+    reader_forget_nodes(r);
     r->first_process = rec_reader_process_count(r);
     r->first_thread = rec_reader_thread_count(r);
     r->local_strings.len = r->local_codes.len = r->local_frames.len = 0;

@@ -64,6 +64,33 @@ static int take_base(const struct rec_reader *r, struct cursor *c, uint32_t last
     return 0;
 }
 
+/* Finds for new nodes the first ones that say the same. */
+static int find_same(struct rec_reader *r)
+{
+    const struct rec_node *nodes = (const struct rec_node *)r->nodes.data;
+    uint32_t count = rec_reader_node_count(r);
+    if (!r->has_places || r->places_kept)
+        return 0;
+    for (uint32_t id = reader_count(&r->same, sizeof(id)); id < count; id++) {
+        uint64_t key = (uint64_t)reader_first_node(r, nodes[id].parent) << 32 | nodes[id].frame;
+        uint32_t same = id ? map_get(&r->node_of, key) : REC_NO_STACK;
+        int err = same == MAP_NONE ? map_put(&r->node_of, key, id) : 0;
+        same = same == MAP_NONE ? id : same;
+        err = err ? err : reader_append(&r->same, &same, sizeof(same));
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+void reader_forget_nodes(struct rec_reader *r)
+{
+    r->epoch++;
+    r->nodes.len = sizeof(struct rec_node);
+    r->same.len = 0;
+    map_clear(&r->node_of);
+}
+
 /* Adds new nodes from the innermost frame outward, so that callers keep the smaller ids. */
 static int take_growth(struct rec_reader *r, struct cursor *sections, uint32_t last, uint32_t *node)
 {
@@ -89,7 +116,7 @@ static int take_growth(struct rec_reader *r, struct cursor *sections, uint32_t l
     }
     r->nodes.len += n * sizeof(*to);
     *node = first + (uint32_t)n - 1;
-    return 0;
+    return find_same(r);
 }
 
 static int take_stack(struct rec_reader *r, struct cursor *sections, struct reader_lane *lane)
@@ -130,7 +157,7 @@ static int take_sample(struct rec_reader *r, struct cursor *sections, uint64_t *
     int err = take_times(r, sections, lane, s);
     if (!err)
         err = take_stack(r, sections, lane);
-    s->stack = lane->stack;
+    s->stack = reader_first_node(r, lane->stack);
     return err;
 }
 

@@ -33,12 +33,20 @@ struct reader_part {
     size_t zond, host, command;
 };
 
+/* frame: as the file counts. */
+struct reader_place {
+    bool known;
+    uint32_t frame, module;
+    uint64_t address;
+};
+
 /* The tables hold what all parts have in common: codes and frames in their `items`, whose maximum is the
  * format's limit. string_ends[i] is where string i ends in string_bytes, before its NUL byte.
  *
  * A recording that is not merged fills the tables in the order of the file, so that ids are those of the
- * file. Merged, the tables are interned: local_* map the ids of the part at hand, which start over with each
- * part, to theirs; processes and threads of the part begin at first_process and first_thread. */
+ * file; but frames only if their places are kept. Else, and merged, the tables are interned: local_* map the
+ * ids of the part at hand, which start over with each part, to theirs; processes and threads of the part
+ * begin at first_process and first_thread. */
 struct rec_reader {
     int fd;
     uint64_t offset;          /* of the block at hand */
@@ -56,8 +64,11 @@ struct rec_reader {
     struct buf string_ends;     /* uint32_t */
     struct map strings_by_hash; /* XXH3, probed forward by +1 on a collision; only when merged */
     struct intern codes;        /* struct rec_code */
+    struct buf modules;         /* struct rec_module; filled when places are kept */
     struct intern frames;       /* struct rec_frame */
     struct buf nodes;           /* struct rec_node */
+    struct buf same;            /* uint32_t: of each node the first one that says the same */
+    struct map node_of;         /* the first node, by its caller's first node and its frame */
     struct buf part_of;         /* uint32_t: of each process */
     struct buf processes;       /* struct rec_process */
     struct buf threads;         /* struct reader_thread */
@@ -67,6 +78,10 @@ struct rec_reader {
     uint32_t first_process;
     uint32_t first_thread;
     bool merged;
+    bool places_kept;
+    bool has_places;
+    struct cursor places;     /* of the chunk at hand: what is left of that section */
+    struct reader_place next; /* was read of it already, of a frame that comes */
     bool skips;               /* the part at hand is broken: its blocks are passed over */
     uint64_t overflow;        /* strings, codes and frames that found no room in the tables */
     struct rec_stats earlier; /* of all parts before the one at hand, summed */
@@ -112,11 +127,15 @@ static inline int reader_answer(struct rec_reader *r, int answer)
     return answer ? READER_STOP : 0;
 }
 
-/* Replace an id of the part at hand by that of the table; false: there is no such id. */
-static inline bool reader_mapped(const struct rec_reader *r, const struct buf *local, uint32_t count,
-                                 uint32_t *id)
+static inline bool reader_interns_frames(const struct rec_reader *r)
 {
-    if (!r->merged)
+    return r->merged || !r->places_kept;
+}
+
+/* Replace an id of the part at hand by that of the table; false: there is no such id. */
+static inline bool reader_mapped(bool interned, const struct buf *local, uint32_t count, uint32_t *id)
+{
+    if (!interned)
         return *id < count;
     if (*id >= reader_count(local, sizeof(uint32_t)))
         return false;
@@ -126,17 +145,19 @@ static inline bool reader_mapped(const struct rec_reader *r, const struct buf *l
 
 static inline bool reader_string_id(const struct rec_reader *r, uint32_t *id)
 {
-    return reader_mapped(r, &r->local_strings, reader_count(&r->string_ends, sizeof(uint32_t)), id);
+    return reader_mapped(r->merged, &r->local_strings, reader_count(&r->string_ends, sizeof(uint32_t)), id);
 }
 
 static inline bool reader_code_id(const struct rec_reader *r, uint32_t *id)
 {
-    return reader_mapped(r, &r->local_codes, reader_count(&r->codes.items, sizeof(struct rec_code)), id);
+    return reader_mapped(r->merged, &r->local_codes, reader_count(&r->codes.items, sizeof(struct rec_code)),
+                         id);
 }
 
 static inline bool reader_frame_id(const struct rec_reader *r, uint32_t *id)
 {
-    return reader_mapped(r, &r->local_frames, reader_count(&r->frames.items, sizeof(struct rec_frame)), id);
+    return reader_mapped(reader_interns_frames(r), &r->local_frames,
+                         reader_count(&r->frames.items, sizeof(struct rec_frame)), id);
 }
 
 static inline bool reader_process_id(const struct rec_reader *r, uint32_t *id)
@@ -155,10 +176,19 @@ static inline bool reader_thread_id(const struct rec_reader *r, uint32_t *id)
     return known;
 }
 
+/* The first node that stands for the same stack: nodes differ by places alone, where these are not kept. */
+static inline uint32_t reader_first_node(const struct rec_reader *r, uint32_t node)
+{
+    return r->same.len ? ((const uint32_t *)r->same.data)[node] : node;
+}
+
 /* Put something that the file has next into its table, and the id there behind the local ones. */
 int reader_add_string(struct rec_reader *r, const uint8_t *bytes, uint32_t len);
 int reader_add_code(struct rec_reader *r, const struct rec_code *code);
 int reader_add_frame(struct rec_reader *r, const struct rec_frame *frame);
+
+/* Ends the epoch: stack nodes start over. */
+void reader_forget_nodes(struct rec_reader *r);
 
 /* Parses a header block, the payload at hand, and begins a part with it. -EBADMSG. */
 int reader_begin_part(struct rec_reader *r);

@@ -34,8 +34,7 @@ static int take_epoch(struct rec_reader *r, struct cursor *c)
     int rc = r->events->epoch ? reader_answer(r, r->events->epoch(r->ctx)) : 0;
     if (rc)
         return rc;
-    r->epoch++;
-    r->nodes.len = sizeof(struct rec_node);
+    reader_forget_nodes(r);
     return 0;
 }
 
@@ -61,15 +60,45 @@ static int take_code(struct rec_reader *r, struct cursor *c)
     return reader_add_code(r, &code);
 }
 
+static int take_module(struct rec_reader *r, struct cursor *c)
+{
+    struct rec_module m;
+    m.path = cursor_u32(c);
+    m.build_id = cursor_u32(c);
+    if (c->bad || !reader_string_id(r, &m.path) || !reader_string_id(r, &m.build_id))
+        return -EBADMSG;
+    return r->places_kept ? reader_append(&r->modules, &m, sizeof(m)) : 0;
+}
+
+/* Gives the frame that comes next its place, if it has one: places are in the order of frames. */
+static int take_place(struct rec_reader *r, struct rec_frame *frame)
+{
+    struct reader_place *next = &r->next;
+    if (!next->known && r->places.at < r->places.end) {
+        next->frame = cursor_u32(&r->places);
+        next->module = cursor_u32(&r->places);
+        next->address = cursor_varint(&r->places);
+        if (r->places.bad || next->module >= reader_count(&r->modules, sizeof(struct rec_module)))
+            return -EBADMSG;
+        next->known = true;
+    }
+    if (!next->known || next->frame != rec_reader_frame_count(r))
+        return 0;
+    frame->module = next->module;
+    frame->address = next->address;
+    next->known = false;
+    return 0;
+}
+
 static int take_frame(struct rec_reader *r, struct cursor *c)
 {
-    struct rec_frame frame;
+    struct rec_frame frame = {0};
     frame.code = cursor_u32(c);
     frame.line = cursor_u32(c);
     frame.end_line = cursor_u32(c);
     frame.column = cursor_u32(c);
     frame.end_column = cursor_u32(c);
-    if (c->bad || !reader_code_id(r, &frame.code))
+    if (c->bad || !reader_code_id(r, &frame.code) || (r->places_kept && take_place(r, &frame) != 0))
         return -EBADMSG;
     return reader_add_frame(r, &frame);
 }
@@ -207,16 +236,18 @@ static int take_all(struct rec_reader *r, struct cursor *sections, const struct 
 int reader_take_tables(struct rec_reader *r, struct cursor sections[REC_SECTIONS])
 {
     static const struct taker takers[] = {
-        {REC_SEC_EPOCH, take_epoch},
-        {REC_SEC_STRINGS, take_string},
-        {REC_SEC_CODES, take_code},
-        {REC_SEC_FRAMES, take_frame},
-        {REC_SEC_PROCESSES, take_process},
-        {REC_SEC_THREADS, take_thread},
-        {REC_SEC_THREAD_NAMES, take_thread_name},
+        {REC_SEC_EPOCH, take_epoch},    {REC_SEC_STRINGS, take_string},
+        {REC_SEC_CODES, take_code},     {REC_SEC_MODULES, take_module},
+        {REC_SEC_FRAMES, take_frame},   {REC_SEC_PROCESSES, take_process},
+        {REC_SEC_THREADS, take_thread}, {REC_SEC_THREAD_NAMES, take_thread_name},
         {REC_SEC_PYTHONS, take_python},
     };
-    return take_all(r, sections, takers, ARRAY_LEN(takers));
+    r->places = sections[REC_SEC_PLACES];
+    r->has_places |= r->places.at < r->places.end;
+    r->next.known = false;
+    int rc = take_all(r, sections, takers, ARRAY_LEN(takers));
+    bool left = r->places_kept && (r->next.known || r->places.at < r->places.end);
+    return !rc && left ? -EBADMSG : rc;
 }
 
 int reader_take_events(struct rec_reader *r, struct cursor sections[REC_SECTIONS])

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/list.h"
 #include "base/strtab.h"
 #include "record/chunk.h"
 #include "record/format.h"
@@ -70,6 +71,7 @@ struct rec_writer {
     uint64_t period; /* units */
     struct strtab strings;
     struct intern codes;
+    struct intern modules;
     struct intern frames;
     struct stacks stacks;
     struct thread_state *threads;
@@ -165,10 +167,11 @@ static void push_header(struct rec_writer *w, const struct rec_header *h)
     push(w, REC_BLOCK_HEADER, &payload);
 }
 
-/* Entry 0 of codes and frames is what a full table answers. */
+/* Entry 0 of codes and frames is what a full table answers; that of modules stands for none. */
 static int init_tables(struct rec_writer *w)
 {
     intern_init(&w->codes, sizeof(struct rec_code), REC_MAX_CODES);
+    intern_init(&w->modules, sizeof(struct rec_module), REC_MAX_MODULES);
     intern_init(&w->frames, sizeof(struct rec_frame), REC_MAX_FRAMES);
     chunk_init(&w->chunk);
     int err = strtab_init(&w->strings);
@@ -179,8 +182,11 @@ static int init_tables(struct rec_writer *w)
     w->strings.bytes.max = REC_MAX_STRING_BYTES;
     w->full_detail = rec_string(w, full_detail, strlen(full_detail));
     rec_code(w, &(struct rec_code){.name = rec_string(w, unknown_name, strlen(unknown_name))});
+    uint32_t none;
+    bool added;
     rec_frame(w, &(struct rec_frame){0});
-    return w->frames.count == 1 ? 0 : -ENOMEM;
+    err = intern_id(&w->modules, &(struct rec_module){0}, &none, &added);
+    return w->frames.count == 1 ? err : -ENOMEM;
 }
 
 static void destroy(struct rec_writer *w)
@@ -188,6 +194,7 @@ static void destroy(struct rec_writer *w)
     chunk_release(&w->chunk);
     strtab_release(&w->strings);
     intern_release(&w->codes);
+    intern_release(&w->modules);
     intern_release(&w->frames);
     stacks_release(&w->stacks);
     free(w->threads);
@@ -276,14 +283,33 @@ static void send_code(struct rec_writer *w, const struct rec_code *code)
     appended(w);
 }
 
-static void send_frame(struct rec_writer *w, const struct rec_frame *frame)
+static void send_module(struct rec_writer *w, const struct rec_module *module)
 {
+    struct buf *to = &w->chunk.sections[REC_SEC_MODULES];
+    buf_put_varint(to, module->path);
+    buf_put_varint(to, module->build_id);
+    appended(w);
+}
+
+static void send_place(struct rec_writer *w, uint32_t id, const struct rec_frame *frame)
+{
+    struct buf *to = &w->chunk.sections[REC_SEC_PLACES];
+    buf_put_varint(to, id);
+    buf_put_varint(to, frame->module);
+    buf_put_varint(to, frame->address);
+}
+
+static void send_frame(struct rec_writer *w, uint32_t id)
+{
+    const struct rec_frame *frame = (const struct rec_frame *)w->frames.items.data + id;
     struct buf *to = &w->chunk.sections[REC_SEC_FRAMES];
     buf_put_varint(to, frame->code);
     buf_put_varint(to, frame->line);
     buf_put_varint(to, frame->end_line);
     buf_put_varint(to, frame->column);
     buf_put_varint(to, frame->end_column);
+    if (frame->module != REC_NO_MODULE)
+        send_place(w, id, frame);
     appended(w);
 }
 
@@ -322,6 +348,19 @@ uint32_t rec_code(struct rec_writer *w, const struct rec_code *code)
     return id;
 }
 
+uint32_t rec_module(struct rec_writer *w, const struct rec_module *module)
+{
+    uint32_t id;
+    bool added;
+    if (intern_id(&w->modules, module, &id, &added) != 0) {
+        w->overflow++;
+        return REC_NO_MODULE;
+    }
+    if (added)
+        send_module(w, module);
+    return id;
+}
+
 uint32_t rec_frame(struct rec_writer *w, const struct rec_frame *frame)
 {
     uint32_t id;
@@ -331,7 +370,7 @@ uint32_t rec_frame(struct rec_writer *w, const struct rec_frame *frame)
         return 0;
     }
     if (added)
-        send_frame(w, frame);
+        send_frame(w, id);
     return id;
 }
 
@@ -345,6 +384,11 @@ uint32_t rec_push(struct rec_writer *w, uint32_t parent, uint32_t frame)
     return node;
 }
 
+struct rec_node rec_pushed(const struct rec_writer *w, uint32_t node)
+{
+    return (struct rec_node){.parent = w->stacks.nodes[node].parent, .frame = w->stacks.nodes[node].frame};
+}
+
 uint32_t rec_epoch(const struct rec_writer *w)
 {
     return w->epoch;
@@ -353,20 +397,6 @@ uint32_t rec_epoch(const struct rec_writer *w)
 bool rec_wants_flush(const struct rec_writer *w)
 {
     return w->stacks.count >= NODES_WANT_FLUSH;
-}
-
-/* Makes room for one item more. */
-static int grow(void **items, size_t *cap, uint32_t count, size_t size)
-{
-    if (count < *cap)
-        return 0;
-    size_t more = *cap ? 2 * *cap : 64;
-    void *grown = realloc(*items, more * size);
-    if (!grown)
-        return -ENOMEM;
-    *items = grown;
-    *cap = more;
-    return 0;
 }
 
 /* The process's number in the file, which gets it now unless it has it. */
@@ -407,30 +437,30 @@ static uint32_t send_thread(struct rec_writer *w, uint32_t index)
 
 uint32_t rec_process(struct rec_writer *w, const struct rec_process *process)
 {
-    void *items = w->processes;
-    bool full = w->process_count == REC_MAX_PROCESSES ||
-                grow(&items, &w->process_cap, w->process_count, sizeof(struct process_state)) != 0;
-    w->processes = items;
-    if (full) {
+    bool fits = w->process_count < REC_MAX_PROCESSES;
+    struct process_state *list =
+        fits ? list_room(w->processes, &w->process_cap, w->process_count, sizeof(*list)) : NULL;
+    if (!list) {
         w->overflow++;
         return UINT32_MAX;
     }
-    w->processes[w->process_count] = (struct process_state){.info = *process, .wire = NOT_SENT};
+    w->processes = list;
+    list[w->process_count] = (struct process_state){.info = *process, .wire = NOT_SENT};
     send_process(w, w->process_count);
     return w->process_count++;
 }
 
 uint32_t rec_thread(struct rec_writer *w, const struct rec_thread *thread)
 {
-    void *items = w->threads;
-    bool full = thread->process >= w->process_count || w->thread_count == REC_MAX_THREADS ||
-                grow(&items, &w->thread_cap, w->thread_count, sizeof(struct thread_state)) != 0;
-    w->threads = items;
-    if (full) {
+    bool fits = thread->process < w->process_count && w->thread_count < REC_MAX_THREADS;
+    struct thread_state *list =
+        fits ? list_room(w->threads, &w->thread_cap, w->thread_count, sizeof(*list)) : NULL;
+    if (!list) {
         w->overflow++;
         return UINT32_MAX;
     }
-    w->threads[w->thread_count] = (struct thread_state){.info = *thread, .wire = NOT_SENT};
+    w->threads = list;
+    list[w->thread_count] = (struct thread_state){.info = *thread, .wire = NOT_SENT};
     send_thread(w, w->thread_count);
     return w->thread_count++;
 }
@@ -570,6 +600,11 @@ void rec_sample(struct rec_writer *w, const struct rec_sample *s)
     appended(w);
 }
 
+void rec_wait(struct rec_writer *w)
+{
+    output_wait(w->output, QUEUE_MAX / 2);
+}
+
 static void forget_nodes(struct rec_writer *w)
 {
     w->epoch++;
@@ -595,9 +630,11 @@ static void repeat_tables(struct rec_writer *w)
     const struct rec_code *codes = (const struct rec_code *)w->codes.items.data;
     for (uint32_t i = 0; i < w->codes.count; i++)
         send_code(w, &codes[i]);
-    const struct rec_frame *frames = (const struct rec_frame *)w->frames.items.data;
+    const struct rec_module *modules = (const struct rec_module *)w->modules.items.data;
+    for (uint32_t i = 1; i < w->modules.count; i++)
+        send_module(w, &modules[i]);
     for (uint32_t i = 0; i < w->frames.count; i++)
-        send_frame(w, &frames[i]);
+        send_frame(w, i);
     w->threads_sent = w->processes_sent = 0;
     for (uint32_t i = 0; i < w->thread_count; i++)
         w->threads[i].wire = NOT_SENT;

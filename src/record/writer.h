@@ -35,9 +35,13 @@ int rec_writer_error(const struct rec_writer *w);
 /* Interning: the same content gives the same id. On -ENOMEM the id is 0. */
 uint32_t rec_string(struct rec_writer *w, const void *bytes, size_t len);
 uint32_t rec_code(struct rec_writer *w, const struct rec_code *code);
+uint32_t rec_module(struct rec_writer *w, const struct rec_module *module);
 uint32_t rec_frame(struct rec_writer *w, const struct rec_frame *frame);
 /* The node of `frame` called from `parent`. Nodes are bounded: see rec_epoch. */
 uint32_t rec_push(struct rec_writer *w, uint32_t parent, uint32_t frame);
+
+/* What rec_push made of a node that is not empty. */
+struct rec_node rec_pushed(const struct rec_writer *w, uint32_t node);
 
 /* Changes when the writer has forgotten its stack nodes to bound memory (only inside rec_flush). Node ids
  * of an earlier epoch must not be used again. Strings, codes and frames stay. */
@@ -60,6 +64,9 @@ void rec_sample(struct rec_writer *w, const struct rec_sample *sample);
 void rec_loss(struct rec_writer *w, const struct rec_loss *loss);
 void rec_stats(struct rec_writer *w, const struct rec_stats *stats);
 void rec_pause(struct rec_writer *w, const struct rec_pause *pause);
+
+/* Waits while much is to be written still, so that no sample is dropped: for who need not be in time. */
+void rec_wait(struct rec_writer *w);
 
 /* Closes the open block and hands it to the output. The sampler calls it once a second, so that at most
  * that is lost when zond is killed; the writer calls it by itself when a block is full. */

@@ -129,6 +129,15 @@ static void say_nothing(struct term *t, const struct profile *p)
     }
 }
 
+struct kind_text common_kind(uint8_t kind)
+{
+    static const struct kind_text texts[] = {
+        [REC_PYTHON] = {"python", "py"}, [REC_NATIVE] = {"native", "C"},     [REC_JIT] = {"jit", "jit"},
+        [REC_GC] = {"gc", "gc"},         [REC_SYSCALL] = {"syscall", "sys"}, [REC_GUESSED] = {"native", "C?"},
+    };
+    return kind < ARRAY_LEN(texts) ? texts[kind] : (struct kind_text){"unknown", "?"};
+}
+
 bool common_opening(struct term *t, struct profile *p)
 {
     common_broken(t, p);

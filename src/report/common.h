@@ -9,6 +9,12 @@
 /* "wall time", "CPU time", "time holding the GIL", "time in garbage collection". */
 const char *metric_name(enum metric metric);
 
+/* What a kind of frame is called, in JSON and where there is little room. */
+struct kind_text {
+    const char *name, *tag;
+};
+struct kind_text common_kind(uint8_t kind);
+
 /* What every view starts with when it applies: that the recording is cut or damaged, that there is nothing
  * to show and why. False: there is nothing more to say. */
 bool common_opening(struct term *t, struct profile *p);

@@ -320,8 +320,7 @@ static void print_whole(struct term *t, const struct diff_view *v)
 static void print_foot(struct term *t, size_t clear, size_t noise)
 {
     static const char text[] =
-        "A difference within three standard errors of its samples (a look's period for each stretch of "
-        "time), or "
+        "A difference within three standard errors of its samples (the time between two looks for each), or "
         "within 5% of its value, is taken for noise. How runs vary is seen only by recording several.";
     char left[128];
     char count[UNITS_MAX];

@@ -235,7 +235,6 @@ static int put_processes(struct out *o, const struct profile *p)
 
 static void put_functions(struct out *o, struct profile *p, const struct report_style *style)
 {
-    static const char *const kinds[] = {"python", "native", "jit", "gc", "syscall"};
     const struct rec_reader *r = profile_reader(p);
     size_t count;
     const struct profile_function *f = profile_functions(p, style->metric, &count);
@@ -243,9 +242,9 @@ static void put_functions(struct out *o, struct profile *p, const struct report_
     for (size_t i = 0; i < count && (!style->limit || i < style->limit); i++) {
         struct rec_code c = rec_reader_code(r, f[i].code);
         put(o, NULL,
-            json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:n}", "name", json_text_of(r, c.name),
+            json_pack("{s:o, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:n}", "name", json_text_of(r, c.name),
                       "file", c.file ? json_text_of(r, c.file) : json_null(), "line", known(c.first_line),
-                      "kind", c.kind < ARRAY_LEN(kinds) ? kinds[c.kind] : "unknown", "self_wall_s",
+                      "kind", common_kind(c.kind).name, "guessed", c.kind == REC_GUESSED, "self_wall_s",
                       seconds(f[i].self.wall), "total_wall_s", seconds(f[i].total.wall), "self_cpu_s",
                       seconds(f[i].self.cpu), "total_cpu_s", seconds(f[i].total.cpu), "calls"));
     }

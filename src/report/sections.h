@@ -10,6 +10,9 @@
 int section_functions(struct term *t, struct profile *p, size_t limit, bool all);
 int section_lines(struct term *t, struct profile *p, size_t limit);
 
+/* The way to where most of style.metric went, while one takes most of it. The profile has its stacks. */
+int section_path(struct term *t, struct profile *p);
+
 /* Processes and threads by style.metric, when there are several. */
 int section_processes(struct term *t, const struct profile *p, size_t limit);
 int section_threads(struct term *t, const struct profile *p, size_t limit);

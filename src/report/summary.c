@@ -331,15 +331,17 @@ static void print_foot(struct term *t, const struct profile *p, bool something)
         term_newline(t);
     if (cost)
         print_cost(t, p);
-    if (!something)
-        return;
-    print_missed(t, p);
-    print_next(t);
+    if (something || profile_stats(p)->samples)
+        print_missed(t, p);
+    if (something)
+        print_next(t);
 }
 
 static int print_tables(struct term *t, struct profile *p)
 {
-    int rc = section_functions(t, p, limit_of(&t->style, FUNCTIONS), false);
+    int rc = section_path(t, p);
+    if (rc == 0)
+        rc = section_functions(t, p, limit_of(&t->style, FUNCTIONS), false);
     if (rc == 0)
         rc = section_lines(t, p, limit_of(&t->style, LINES));
     if (rc == 0)

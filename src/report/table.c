@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
+
 #define GAP 2
 #define BAR_WIDTH 10
 /* What a column that may be cut keeps when there is nothing left to leave out. */
@@ -24,7 +26,13 @@ struct cell {
     double share;
 };
 
-/* Invariant: count / n rows are complete; a partial row is not printed. */
+/* A line under the first `after` rows. */
+struct line {
+    size_t after, start, len;
+    enum ink ink;
+};
+
+/* Invariant: count / n rows are complete; a partial row is not printed. lines are in the order of rows. */
 struct table {
     struct term *term;
     const struct table_column *columns;
@@ -32,6 +40,9 @@ struct table {
     struct cell *cells;
     size_t count;
     size_t cap;
+    struct line *lines;
+    size_t line_count;
+    size_t line_cap;
     struct buf text;
     int error;
 };
@@ -52,6 +63,7 @@ void table_free(struct table *table)
         return;
     buf_release(&table->text);
     free(table->cells);
+    free(table->lines);
     free(table);
 }
 
@@ -60,16 +72,12 @@ static struct cell *add_cell(struct table *table, enum ink ink)
 {
     if (!table || table->error)
         return NULL;
-    if (table->count == table->cap) {
-        size_t cap = table->cap ? table->cap * 2 : 64;
-        struct cell *cells = reallocarray(table->cells, cap, sizeof(*cells));
-        if (!cells) {
-            table->error = -ENOMEM;
-            return NULL;
-        }
-        table->cells = cells;
-        table->cap = cap;
+    struct cell *cells = list_room(table->cells, &table->cap, table->count, sizeof(*cells));
+    if (!cells) {
+        table->error = -ENOMEM;
+        return NULL;
     }
+    table->cells = cells;
     struct cell *cell = &table->cells[table->count++];
     *cell = (struct cell){.start = table->text.len, .ink = ink};
     return cell;
@@ -106,6 +114,22 @@ void table_bar(struct table *table, enum ink ink, double share)
 static size_t row_count(const struct table *table)
 {
     return table->n ? table->count / table->n : 0;
+}
+
+void table_line(struct table *table, enum ink ink, const char *s, size_t len)
+{
+    if (!table || table->error)
+        return;
+    struct line *lines = list_room(table->lines, &table->line_cap, table->line_count, sizeof(*lines));
+    if (!lines) {
+        table->error = -ENOMEM;
+        return;
+    }
+    table->lines = lines;
+    struct line *line = &table->lines[table->line_count++];
+    *line = (struct line){.after = row_count(table), .start = table->text.len, .ink = ink};
+    text_clean(&table->text, s, len, table->term->style.unicode);
+    line->len = table->text.len - line->start;
 }
 
 /* A column is as wide as its widest cell and its title; -1: it is left out. */
@@ -245,6 +269,22 @@ static void print_row(struct table *table, const struct cell *row, const int *wi
     term_newline(table->term);
 }
 
+/* Prints the lines that stand under the first `rows` rows, from the line at *next on. */
+static void print_lines(struct table *table, size_t rows, const int *widths, size_t *next)
+{
+    struct term *t = table->term;
+    int indent = 3 * GAP + (widths[0] > 0 ? widths[0] : 0);
+    for (; *next < table->line_count && table->lines[*next].after == rows; ++*next) {
+        const struct line *line = &table->lines[*next];
+        buf_clear(&t->scratch);
+        term_spaces(t, indent);
+        text_fit(&t->scratch, (char *)table->text.data + line->start, line->len, t->style.width - indent,
+                 TEXT_CUT_END, t->style.unicode);
+        term_clean(t, line->ink, (char *)t->scratch.data, t->scratch.len);
+        term_newline(t);
+    }
+}
+
 int table_print(struct table *table)
 {
     int widths[TABLE_MAX_COLUMNS];
@@ -254,7 +294,10 @@ int table_print(struct table *table)
         return table->error ? table->error : table->text.error;
     lay_out(table, widths);
     print_titles(table, widths);
-    for (size_t row = 0; row < row_count(table); row++)
+    size_t next = 0;
+    for (size_t row = 0; row < row_count(table); row++) {
         print_row(table, &table->cells[row * table->n], widths);
+        print_lines(table, row + 1, widths, &next);
+    }
     return 0;
 }

@@ -30,6 +30,10 @@ __attribute__((format(printf, 3, 4))) void table_cell(struct table *table, enum 
 void table_foreign(struct table *table, enum ink ink, const char *s, size_t len);
 void table_bar(struct table *table, enum ink ink, double share);
 
+/* A line under the row before, across all columns: foreign text, indented, cut to fit. It makes no column
+ * wider. */
+void table_line(struct table *table, enum ink ink, const char *s, size_t len);
+
 /* Prints the titles (if any column has one) and the rows. 0 or -ENOMEM, also of an earlier cell. */
 int table_print(struct table *table);
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
 #include "sample/target_state.h"
 
 struct listing {
@@ -26,14 +27,10 @@ struct listing {
 
 static int index_thread(struct listing *l, struct thread *thread)
 {
-    if (l->known_count == l->known_cap) {
-        size_t cap = max_u64(64, l->known_cap * 2);
-        struct thread **known = realloc(l->known, cap * sizeof(struct thread *));
-        if (!known)
-            return -ENOMEM;
-        l->known = known;
-        l->known_cap = cap;
-    }
+    struct thread **known = list_room(l->known, &l->known_cap, l->known_count, sizeof(struct thread *));
+    if (!known)
+        return -ENOMEM;
+    l->known = known;
     l->known[l->known_count] = thread;
     return map_put(&l->places, thread->native_tid, (uint32_t)l->known_count++);
 }
@@ -64,7 +61,8 @@ static int find_thread(struct listing *l, uint64_t native_tid, struct thread **o
 static void announce(struct target *t, struct thread *thread, uint64_t now_ns)
 {
     struct rec_thread entry = {.process = t->index, .tid = (uint32_t)thread->native_tid, .start_ns = now_ns};
-    thread->index = rec_thread(t->s->writer, &entry);
+    if (!target_adopt_foreign(t, thread->tid, &thread->index))
+        thread->index = rec_thread(t->s->writer, &entry);
     thread->naming.born_ns = thread->moved_ns = now_ns;
     stretches_init(&thread->stretches, now_ns, thread->account.run_ns);
 }
@@ -76,7 +74,7 @@ static int add_thread(struct listing *l, const struct py_thread *state, struct t
     if (l->tids && (tid = map_get(l->tids, state->native_tid)) == MAP_NONE)
         return 0;
     int err;
-    struct thread *thread = thread_new(l->t->pid, (pid_t)tid, state->native_tid, &err);
+    struct thread *thread = thread_new(&l->t->source, (pid_t)tid, state->native_tid, &err);
     if (!thread) {
         /* Ended meanwhile, most often; or we may not open more files. */
         l->t->s->losses[REC_LOSS_UNREADABLE] += err == -EMFILE || err == -ENFILE;
@@ -168,7 +166,7 @@ int target_list_threads(struct target *t, uint64_t now_ns)
         thread->seen = false;
         l.end = &thread->next;
     }
-    int err = t->same_pid_ns ? 0 : proc_threads(t->pid, add_tid, &tids);
+    int err = t->same_pid_ns ? 0 : source_threads(&t->source, add_tid, &tids);
     if (!err)
         err = list_interps(t, &l);
     map_release(&l.places);
@@ -181,6 +179,8 @@ int target_list_threads(struct target *t, uint64_t now_ns)
     t->list_stale = err == -EAGAIN;
     t->listed_ns = now_ns;
     target_name_threads(t, now_ns);
+    if (t->s->native)
+        target_list_foreign(t, now_ns);
     t->list_took_ns = clock_ns() - begun_ns;
     return err == -EAGAIN || err == -EFAULT ? 0 : err;
 }

@@ -279,8 +279,10 @@ static void lose(struct target *t, enum rec_loss_kind kind, uint64_t count)
 static void settle(struct target *t, struct pending *p, uint64_t now_ns)
 {
     struct thread *thread = p->thread;
+    target_take_locals(t, thread, now_ns);
+    target_let_go(t);
     uint8_t state = state_of(t, thread, p->found.in_call);
-    uint32_t node = target_native_node(t, thread, &t->s->stack, p->found.node, now_ns);
+    uint32_t node = target_native_node(t, thread, &t->s->stack, p->found.node, state, now_ns);
     thread->resting = thread->blocked;
     thread_add(thread, t->s->writer, now_ns, node, state);
     t->s->samples++;

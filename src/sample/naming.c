@@ -42,7 +42,7 @@ static uint32_t other_name(const struct target *t, const struct thread *thread)
     char comm[64] = "";
     if (thread->tid == t->pid)
         return rec_string(w, main_thread, sizeof(main_thread) - 1);
-    proc_comm(t->pid, thread->tid, comm, sizeof(comm));
+    source_comm(&t->source, thread->tid, comm, sizeof(comm));
     return rec_string(w, comm, strlen(comm));
 }
 

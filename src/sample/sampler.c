@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "os/watch.h"
 #include "sample/target.h"
 
@@ -47,15 +48,11 @@ struct sampler {
 
 static int add_target(struct sampler *s, pid_t pid, pid_t ppid)
 {
-    if (s->count == s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : 16;
-        struct target **targets = realloc(s->targets, cap * sizeof(struct target *));
-        if (!targets)
-            return -ENOMEM;
-        s->targets = targets;
-        s->cap = cap;
-    }
-    int err = target_new(&s->sampling, pid, ppid, s->now_ns, &s->targets[s->count]);
+    struct target **targets = list_room(s->targets, &s->cap, s->count, sizeof(struct target *));
+    if (!targets)
+        return -ENOMEM;
+    s->targets = targets;
+    int err = target_new(&s->sampling, &(struct source){.pid = pid}, ppid, s->now_ns, &s->targets[s->count]);
     if (!err)
         s->count++;
     return err;
@@ -220,13 +217,17 @@ static void schedule_next(struct sampler *s)
     s->next_ns = grid + random_below(s, period / JITTER_PART);
 }
 
-/* Native stacks are due at the first look in each of their periods. */
+/* Native stacks are due at the first look in each of their periods, or sooner when that
+ * shows something new, but at most four times as often. */
 static void plan_native(struct sampler *s)
 {
     uint64_t period = s->options->native_ns;
-    s->sampling.native_now = period && s->now_ns >= s->native_next_ns;
-    if (s->sampling.native_now)
-        s->native_next_ns = s->now_ns - s->now_ns % period + period;
+    uint64_t sooner = s->sampling.native_soon ? period / 4 * 3 : 0;
+    s->sampling.native_now = period && s->now_ns + sooner >= s->native_next_ns;
+    if (!s->sampling.native_now)
+        return;
+    s->sampling.native_soon = false;
+    s->native_next_ns = s->now_ns - s->now_ns % period + period;
 }
 
 static void loop(struct sampler *s)
@@ -323,6 +324,7 @@ int sampler_run(pid_t root, const struct signals *signals, struct rec_writer *wr
     if (err)
         return err;
     s.sampling.native = options->native_ns;
+    s.sampling.locals = options->locals;
     s.sampling.native_once = options->looks;
     s.sampling.patience_ns = options->looks ? PATIENCE_ONCE_NS : PATIENCE_NS;
     err = start(&s);

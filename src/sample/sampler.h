@@ -7,16 +7,18 @@
 
 #include "os/child.h"
 #include "python/find.h"
+#include "record/locals.h"
 #include "record/writer.h"
 
 struct sampler_options {
-    uint64_t period_ns;   /* between looks; 0: no pause at all */
-    uint64_t duration_ns; /* 0: until the root process ends */
-    uint64_t give_up_ns;  /* stop when no Python was found by then; 0: never */
-    uint64_t looks;       /* stop after so many; 0: never */
-    uint64_t native_ns;   /* between native stacks, for which threads that run are stopped; 0: none */
-    bool alone;           /* only root, not the processes below it */
-    bool own_child;       /* root was started by us: wait for it, pass signals on */
+    uint64_t period_ns;        /* between looks; 0: no pause at all */
+    uint64_t duration_ns;      /* 0: until the root process ends */
+    uint64_t give_up_ns;       /* stop when no Python was found by then; 0: never */
+    uint64_t looks;            /* stop after so many; 0: never */
+    uint64_t native_ns;        /* between native stacks, for which threads that run are stopped; 0: none */
+    struct rec_locals *locals; /* local variables of the frames go here; NULL: they are not read */
+    bool alone;                /* only root, not the processes below it */
+    bool own_child;            /* root was started by us: wait for it, pass signals on */
     /* Called about once a second, when the writer has everything up to now_ns. False: stop. */
     bool (*flushed)(void *ctx, uint64_t now_ns);
     void *ctx;

@@ -71,7 +71,7 @@ static void announce(struct target *t, uint64_t now_ns)
 {
     struct buf command;
     buf_init(&command, COMMAND_MAX);
-    proc_command(t->pid, &command);
+    source_command(&t->source, &command);
     struct rec_process entry = {.pid = (uint32_t)t->pid,
                                 .ppid = (uint32_t)t->ppid,
                                 .start_ns = now_ns,
@@ -87,7 +87,7 @@ static void begin(struct target *t, uint64_t now_ns)
     t->found = PY_NONE;
     t->searched_ns = t->checked_ns = now_ns;
     t->search_pause_ns = 0;
-    t->same_pid_ns = proc_same_ns(t->pid, "pid") != 0;
+    t->same_pid_ns = t->source.core || proc_same_ns(t->pid, "pid") != 0;
     announce(t, now_ns);
 }
 
@@ -102,6 +102,7 @@ static void free_threads(struct target *t)
 static void leave_python(struct target *t)
 {
     free_threads(t);
+    target_forget_foreign(t);
     py_codes_release(&t->codes);
     edges_release(&t->edges);
     target_forget_native(t);
@@ -114,15 +115,17 @@ static void leave_python(struct target *t)
     t->cpu_ns = 0;
 }
 
-int target_new(struct sampling *s, pid_t pid, pid_t ppid, uint64_t now_ns, struct target **out)
+int target_new(struct sampling *s, const struct source *source, pid_t ppid, uint64_t now_ns,
+               struct target **out)
 {
     struct target *t = calloc(1, sizeof(*t));
     if (!t)
         return -ENOMEM;
     t->s = s;
-    t->pid = pid;
+    t->source = *source;
+    t->pid = source->pid;
     t->ppid = ppid;
-    int err = proc_stat(pid, &t->born);
+    int err = source->core ? 0 : proc_stat(t->pid, &t->born);
     if (err) {
         free(t);
         return err;
@@ -170,7 +173,8 @@ void target_count_reads(const struct target *t, uint64_t *reads, uint64_t *bytes
 
 void target_read_cpu(struct target *t)
 {
-    proc_cpu_ns(t->pid, &t->cpu_ns);
+    if (!t->source.core)
+        proc_cpu_ns(t->pid, &t->cpu_ns);
 }
 
 static void note_version(struct target *t)
@@ -212,7 +216,7 @@ static void search(struct target *t, uint64_t now_ns)
 {
     if (now_ns - t->searched_ns < t->search_pause_ns)
         return;
-    t->found = py_find(t->s->finder, t->pid, &t->runtime);
+    t->found = py_find(t->s->finder, &t->source, &t->runtime);
     t->searched_ns = now_ns;
     switch (t->found) {
     case PY_READY:
@@ -252,6 +256,8 @@ static void check_program(struct target *t, uint64_t now_ns)
 {
     struct proc_stat st;
     t->checked_ns = now_ns;
+    if (t->source.core)
+        return;
     if (proc_stat(t->pid, &st) != 0 || st.state == 'Z' || st.state == 'X' ||
         st.start_ticks != t->born.start_ticks) {
         t->phase = TARGET_GONE;
@@ -263,6 +269,7 @@ static void check_program(struct target *t, uint64_t now_ns)
         return;
     write_exit(t, now_ns, REC_NO_CODE, 0);
     leave_python(t);
+    stop_late(&t->s->late);
     t->born = st;
     begin(t, now_ns);
 }
@@ -300,6 +307,8 @@ static void look_into(struct target *t, uint64_t now_ns)
         err = target_list_threads(t, now_ns);
     if (!err)
         err = target_look_threads(t, now_ns);
+    if (!err)
+        target_look_foreign(t, now_ns);
     if (err && interps_remain(t))
         t->list_stale = true;
     else if (err)

@@ -7,10 +7,12 @@
 #define ZOND_SAMPLE_TARGET_H
 
 #include "base/histogram.h"
+#include "os/source.h"
 #include "os/stop.h"
 #include "python/code.h"
 #include "python/find.h"
 #include "python/state.h"
+#include "record/locals.h"
 #include "sample/thread.h"
 
 /* What all targets share. */
@@ -25,7 +27,9 @@ struct sampling {
     uint64_t reads, bytes;           /* of targets that are gone */
     uint64_t losses[REC_LOSS_KINDS]; /* since the last flush */
     uint64_t pythons;                /* processes with a Python that could be looked into */
+    struct rec_locals *locals;       /* where local variables go; NULL: they are not read */
     bool native;                     /* native stacks are wanted, */
+    bool native_soon;                /* a thread does what it was not seen at natively */
     bool native_now;                 /* at this look, and */
     bool native_once;                /* at no other */
     uint64_t patience_ns;            /* how long to wait for a thread to stop */
@@ -50,7 +54,8 @@ enum target_phase {
 struct target;
 
 /* 0 or a negative errno; the process is announced in the recording. */
-int target_new(struct sampling *s, pid_t pid, pid_t ppid, uint64_t now_ns, struct target **out);
+int target_new(struct sampling *s, const struct source *source, pid_t ppid, uint64_t now_ns,
+               struct target **out);
 void target_free(struct target *t);
 
 pid_t target_pid(const struct target *t);

@@ -59,7 +59,7 @@ static bool find_asyncio(struct target *t, uint64_t now_ns)
         imported = py_asyncio_imported(&t->runtime, t->interps[i].address);
     if (!imported)
         return false;
-    tasks->found = py_find_asyncio(t->s->finder, t->pid, &tasks->asyncio.layout) == 0;
+    tasks->found = py_find_asyncio(t->s->finder, &t->source, &tasks->asyncio.layout) == 0;
     if (!tasks->found)
         tasks->due_ns = now_ns + SEARCH_FAILED_PAUSE_NS;
     return tasks->found;

@@ -4,7 +4,36 @@
 #include <errno.h>
 #include <stdlib.h>
 
-struct thread *thread_new(pid_t pid, pid_t tid, uint64_t native_tid, int *err)
+#include "base/list.h"
+
+/* In which system call it waits, if it does. */
+static void set_where(struct thread *t, const struct proc_syscall *call)
+{
+    t->blocked = !call->running;
+    t->syscall = t->blocked && call->number >= 0 ? (uint16_t)call->number : REC_NO_SYSCALL;
+    t->syscall_arg = call->arg0;
+    t->sp = call->sp;
+    t->pc = call->pc;
+}
+
+/* What stands in a core stands there for good: it is asked once. */
+static int find_dead(struct thread *t, const struct core *core)
+{
+    t->dead = core_thread(core, t->tid);
+    if (!t->dead)
+        return -ESRCH;
+    set_where(t, &t->dead->where);
+    t->running = !t->blocked;
+    return 0;
+}
+
+static int find_living(struct thread *t, pid_t pid)
+{
+    int err = proc_thread_open(&t->files, pid, t->tid);
+    return err ? err : proc_thread_sched(&t->files, &t->account);
+}
+
+struct thread *thread_new(const struct source *source, pid_t tid, uint64_t native_tid, int *err)
 {
     struct thread *t = calloc(1, sizeof(*t));
     *err = t ? 0 : -ENOMEM;
@@ -15,9 +44,7 @@ struct thread *thread_new(pid_t pid, pid_t tid, uint64_t native_tid, int *err)
     t->memo.record_epoch = UINT32_MAX;
     t->syscall = REC_NO_SYSCALL;
     proc_thread_init(&t->files);
-    *err = proc_thread_open(&t->files, pid, tid);
-    if (!*err)
-        *err = proc_thread_sched(&t->files, &t->account);
+    *err = source->core ? find_dead(t, source->core) : find_living(t, source->pid);
     if (*err) {
         thread_free(t);
         return NULL;
@@ -40,14 +67,10 @@ void thread_free(struct thread *t)
 
 int thread_add_state(struct thread *t, struct thread_state state)
 {
-    if (t->state_count == t->state_cap) {
-        size_t cap = t->state_cap ? 2 * t->state_cap : 1;
-        struct thread_state *states = realloc(t->states, cap * sizeof(*states));
-        if (!states)
-            return -ENOMEM;
-        t->states = states;
-        t->state_cap = cap;
-    }
+    struct thread_state *states = list_room(t->states, &t->state_cap, t->state_count, sizeof(*states));
+    if (!states)
+        return -ENOMEM;
+    t->states = states;
     t->states[t->state_count++] = state;
     return 0;
 }
@@ -68,11 +91,8 @@ static int ask_syscall(struct thread *t)
     int err = proc_thread_syscall(&t->files, &call);
     if (err == -ESRCH)
         return err;
-    t->blocked = !err && !call.running;
-    t->syscall = t->blocked && call.number >= 0 ? (uint16_t)call.number : REC_NO_SYSCALL;
-    t->syscall_arg = call.arg0;
-    t->sp = call.sp;
-    t->pc = call.pc;
+    call.running |= err != 0;
+    set_where(t, &call);
     return 0;
 }
 
@@ -101,7 +121,7 @@ static int read_account(struct thread *t, uint64_t now_ns, uint64_t tick_ns)
 
 int thread_look(struct thread *t, uint64_t now_ns, uint64_t tick_ns)
 {
-    return now_ns - t->read_ns >= STATE_FRESH_NS ? read_account(t, now_ns, tick_ns) : 0;
+    return !t->dead && now_ns - t->read_ns >= STATE_FRESH_NS ? read_account(t, now_ns, tick_ns) : 0;
 }
 
 /* Brings the CPU times given so far to the account: when the thread waits, that is exact; when it moved at

@@ -2,7 +2,7 @@
 #ifndef ZOND_SAMPLE_THREAD_H
 #define ZOND_SAMPLE_THREAD_H
 
-#include "os/proc.h"
+#include "os/source.h"
 #include "python/stack.h"
 #include "sample/stretches.h"
 
@@ -56,6 +56,7 @@ struct thread {
     struct naming naming;
     bool seen; /* has a thread state, at the last listing */
     bool gone;
+    const struct core_thread *dead; /* of a core; NULL: it lives, and these are its files: */
     struct proc_thread files;
     struct proc_sched account; /* lags by up to a tick of the kernel's while the thread runs */
     uint64_t read_ns;          /* when it was read last, */
@@ -72,12 +73,15 @@ struct thread {
     uint64_t syscall_arg; /* the call's first argument */
     uint64_t sp, pc;      /* where it waits */
     uint64_t stack_end;   /* of its native stack; 0: not known */
+    uint64_t outer_code;  /* code object of its outermost Python frame when it was seen natively, */
+    uint32_t outer;       /* node of the native frames outside of that, in outer_epoch */
+    uint32_t outer_epoch; /* of the recording; 0: there is none */
     uint32_t calm;        /* looks in a row at which it had not run */
 };
 
-/* Opens the files of the thread; NULL with *err set when it is gone or memory is short. It has no thread
- * state yet. */
-struct thread *thread_new(pid_t pid, pid_t tid, uint64_t native_tid, int *err);
+/* Opens the files of the thread, or finds it in the core; NULL with *err set when it is gone or memory is
+ * short. It has no thread state yet. */
+struct thread *thread_new(const struct source *source, pid_t tid, uint64_t native_tid, int *err);
 void thread_free(struct thread *t);
 
 /* Adds a thread state behind the others. 0 or -ENOMEM. */

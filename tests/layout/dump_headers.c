@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #if PY_VERSION_HEX >= 0x030b0000
+#include <internal/pycore_code.h>
 #include <internal/pycore_dict.h>
 #include <internal/pycore_frame.h>
 #include <internal/pycore_object.h>
@@ -28,6 +29,7 @@
 #include <internal/pycore_debug_offsets.h>
 #include <internal/pycore_genobject.h>
 #include <internal/pycore_interpframe.h>
+#include <internal/pycore_stackref.h>
 #endif
 
 #if PY_VERSION_HEX < 0x030a0000
@@ -211,7 +213,10 @@ static void print_frame(void)
 #if PY_VERSION_HEX >= 0x030e0000
     PRINT("frame.stackpointer", _PyInterpreterFrame, stackpointer);
     print_key("frame.code_tag_mask", Py_TAG_BITS);
+    print_key("frame.local_tag_mask", Py_TAG_BITS | Py_INT_TAG);
+    print_key("bit.stackref", PyStackRef_TagInt(1).bits - PyStackRef_TagInt(0).bits);
 #else
+    print_key("frame.local_tag_mask", 0);
     PRINT("frame.stacktop", _PyInterpreterFrame, stacktop);
     print_key("frame.code_tag_mask", 0);
 #endif
@@ -232,6 +237,7 @@ static void print_frame(void)
     PRINT("frame.code", PyFrameObject, f_code);
     PRINT("frame.instr", PyFrameObject, f_lasti);
     PRINT("frame.locals", PyFrameObject, f_localsplus);
+    print_key("frame.local_tag_mask", 0);
     print_key("frame.code_tag_mask", 0);
     print_key("frame.lasti_unit", PY_VERSION_HEX >= 0x030a0000 ? 2 : 1);
 #if PY_VERSION_HEX >= 0x030a0000
@@ -257,8 +263,15 @@ static void print_code(void)
 #if PY_VERSION_HEX >= 0x030b0000
     PRINT("code.qualname", PyCodeObject, co_qualname);
     PRINT("code.bytecode", PyCodeObject, co_code_adaptive);
+    PRINT("code.localsplusnames", PyCodeObject, co_localsplusnames);
+    PRINT("code.localspluskinds", PyCodeObject, co_localspluskinds);
+    print_key("kind.cell", CO_FAST_CELL);
+    print_key("kind.free", CO_FAST_FREE);
 #else
     PRINT("code.bytecode", PyCodeObject, co_code);
+    PRINT("code.varnames", PyCodeObject, co_varnames);
+    PRINT("code.cellvars", PyCodeObject, co_cellvars);
+    PRINT("code.freevars", PyCodeObject, co_freevars);
 #endif
     print_key("code.bytecode_inline", PY_VERSION_HEX >= 0x030b0000);
 #if PY_VERSION_HEX >= 0x030e0000 && defined(Py_GIL_DISABLED)
@@ -306,6 +319,7 @@ static void print_objects(void)
     PRINT("instance.flags", PyTypeObject, tp_flags);
     PRINT("instance.basicsize", PyTypeObject, tp_basicsize);
     PRINT("instance.dictoffset", PyTypeObject, tp_dictoffset);
+    PRINT("instance.base", PyTypeObject, tp_base);
     PRINT("instance.cached_keys", PyHeapTypeObject, ht_cached_keys);
 #ifdef Py_TPFLAGS_MANAGED_DICT
     print_key("flag.managed_dict", Py_TPFLAGS_MANAGED_DICT);
@@ -314,14 +328,34 @@ static void print_objects(void)
     print_key("flag.inline_values", Py_TPFLAGS_INLINE_VALUES);
 #endif
     PRINT("module.dict", PyModuleObject, md_dict);
-#if PY_VERSION_HEX >= 0x030d0000
+    print_key("bit.digit", PyLong_SHIFT);
+#if PY_VERSION_HEX >= 0x030c0000
     PRINT("integer.tag", PyLongObject, long_value.lv_tag);
     PRINT("integer.digits", PyLongObject, long_value.ob_digit);
+#else
+    PRINT("integer.digits", PyLongObject, ob_digit);
 #endif
-#if PY_VERSION_HEX >= 0x030e0000
+    PRINT("set.used", PySetObject, used);
     PRINT("set.table", PySetObject, table);
     PRINT("set.mask", PySetObject, mask);
-#endif
+    PRINT("tuple.items", PyTupleObject, ob_item);
+    PRINT("list.items", PyListObject, ob_item);
+    PRINT("cell.content", PyCellObject, ob_ref);
+    PRINT("number.real", PyFloatObject, ob_fval);
+    PRINT("number.complex", PyComplexObject, cval);
+}
+
+static void print_type_flags(void)
+{
+    print_key("flag.heap", Py_TPFLAGS_HEAPTYPE);
+    print_key("flag.ready", Py_TPFLAGS_READY);
+    print_key("flag.int", Py_TPFLAGS_LONG_SUBCLASS);
+    print_key("flag.list", Py_TPFLAGS_LIST_SUBCLASS);
+    print_key("flag.tuple", Py_TPFLAGS_TUPLE_SUBCLASS);
+    print_key("flag.bytes", Py_TPFLAGS_BYTES_SUBCLASS);
+    print_key("flag.str", Py_TPFLAGS_UNICODE_SUBCLASS);
+    print_key("flag.dict", Py_TPFLAGS_DICT_SUBCLASS);
+    print_key("flag.type", Py_TPFLAGS_TYPE_SUBCLASS);
 }
 
 #if PY_VERSION_HEX >= 0x030b0000
@@ -382,6 +416,7 @@ int main(void)
     print_strings();
     print_dicts();
     print_objects();
+    print_type_flags();
 #if PY_VERSION_HEX >= 0x030b0000
     print_instance();
 #endif

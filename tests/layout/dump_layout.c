@@ -73,6 +73,7 @@ static const struct field words[] = {
     FIELD(frame.stacktop),
     FIELD(frame.stackpointer),
     FIELD(frame.locals),
+    FIELD(frame.local_tag_mask),
     FIELD(frame.tlbc_index),
     FIELD(frame.size),
     FIELD(code.filename),
@@ -83,6 +84,11 @@ static const struct field words[] = {
     FIELD(code.bytecode),
     FIELD(code.bytecode_inline),
     FIELD(code.tlbc),
+    FIELD(code.varnames),
+    FIELD(code.cellvars),
+    FIELD(code.freevars),
+    FIELD(code.localsplusnames),
+    FIELD(code.localspluskinds),
     FIELD(code.size),
     FIELD(object.type),
     FIELD(object.var_size),
@@ -106,12 +112,19 @@ static const struct field words[] = {
     FIELD(instance.flags),
     FIELD(instance.basicsize),
     FIELD(instance.dictoffset),
+    FIELD(instance.base),
     FIELD(instance.cached_keys),
     FIELD(instance.dict_before),
     FIELD(instance.values_before),
     FIELD(module.dict),
+    FIELD(set.used),
     FIELD(set.table),
     FIELD(set.mask),
+    FIELD(tuple.items),
+    FIELD(list.items),
+    FIELD(cell.content),
+    FIELD(number.real),
+    FIELD(number.complex),
     FIELD(integer.tag),
     FIELD(integer.digits),
     FIELD(generator.name),
@@ -164,6 +177,11 @@ static void print_constants(void)
     printf("chunk.top %d\nchunk.data %d\n", CHUNK_TOP, CHUNK_DATA);
     printf("kind.general %d\n", KEYS_GENERAL);
     printf("flag.managed_dict %u\nflag.inline_values %u\n", TYPE_MANAGED_DICT, TYPE_INLINE_VALUES);
+    printf("flag.heap %u\nflag.ready %u\nflag.int %u\n", TYPE_HEAP, TYPE_READY, TYPE_INT);
+    printf("flag.list %u\nflag.tuple %u\nflag.bytes %u\n", TYPE_LIST, TYPE_TUPLE, TYPE_BYTES);
+    printf("flag.str %u\nflag.dict %u\nflag.type %u\n", TYPE_STR, TYPE_DICT, TYPE_TYPE);
+    printf("kind.cell %d\nkind.free %d\n", LOCAL_CELL, LOCAL_FREE);
+    printf("bit.digit %d\nbit.stackref %d\n", INT_DIGIT_BITS, 1 << STACKREF_SHIFT);
     printf("limit.tstate %u\nlimit.frame %u\n", LAYOUT_TSTATE_MAX, LAYOUT_FRAME_MAX);
     printf("limit.code %u\n", LAYOUT_CODE_MAX);
 }

@@ -34,6 +34,12 @@ static void put_frame(const struct rec_reader *r, uint32_t id)
            c.first_line, c.kind);
     put_string(r, c.name);
     put_string(r, c.file);
+    if (f.module != REC_NO_MODULE) {
+        struct rec_module m = rec_reader_module(r, f.module);
+        printf(" %" PRIx64, f.address);
+        put_string(r, m.path);
+        put_string(r, m.build_id);
+    }
     putchar('\n');
 }
 
@@ -130,6 +136,7 @@ int main(int argc, char **argv)
         return 1;
     }
     put_header(rec_reader_header(r));
+    rec_reader_keep_places(r); /* of one that is not merged: frames have the numbers of the file */
     err = rec_reader_run(r, &events, r);
     put_tables(r);
     const struct rec_end *end = rec_reader_end(r);

@@ -14,6 +14,7 @@ from recording.zond_format import (
     NO_CODE,
     ON_CPU,
     TASK,
+    Frame,
     Node,
     Recording,
     Sample,
@@ -35,8 +36,8 @@ def dump(recording: Recording) -> Iterator[str]:
     for number, frame in enumerate(recording.frames):
         code = recording.codes[frame.code]
         yield (
-            f"frame {number}: {' '.join(map(str, frame))}, {code.first_line} {code.kind}"
-            f" {_hex(recording, code.name)} {_hex(recording, code.file)}"
+            f"frame {number}: {' '.join(map(str, frame[:5]))}, {code.first_line} {code.kind}"
+            f" {_hex(recording, code.name)} {_hex(recording, code.file)}{_place(recording, frame)}"
         )
     for number, process in enumerate(recording.processes):
         yield (
@@ -86,6 +87,12 @@ def _dump_events(recording: Recording) -> Iterator[str]:
 def _instant(recording: Recording, since: int) -> int:
     assert recording.header
     return (recording.header.started + since) % MODULO
+
+
+def _place(recording: Recording, frame: Frame) -> str:
+    module = recording.modules[frame.module]
+    place = f" {frame.address:x} {_hex(recording, module.path)} {_hex(recording, module.build_id)}"
+    return place if frame.module else ""
 
 
 def _hex(recording: Recording, string: int) -> str:
@@ -212,7 +219,7 @@ def lines(recording: Recording) -> Counter[tuple[object, ...]]:
 
     def line_of(frame: int) -> tuple[int, ...] | None:
         kind = KINDS[recording.codes[recording.frames[frame].code].kind]
-        return None if kind in ("native", "syscall") else recording.frames[frame][:2]
+        return None if kind in ("native", "jit", "gc", "syscall") else recording.frames[frame][:2]
 
     tally = Tally(recording, line_of, (METRICS["wall"], METRICS["cpu"]))
     rows: Counter[tuple[object, ...]] = Counter()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from recording.compare import check, taken
 from recording.craft import recording
-from system.drive import PYTHON, ZOND, attach, end_of, needs_root, run, started, wait_until, zond
+from system.drive import BUSY, PYTHON, ZOND, attach, end_of, needs_root, run, started, tool, wait_until, zond
 from system.test_survive import MANY_STACKS, small_disk
 
 # Its output, its file and its exit status are its own, whatever becomes of the recording.
@@ -131,3 +131,16 @@ def test_an_old_recording_is_replaced_as_a_whole(tmp_path: Path) -> None:
     ran = run(tmp_path, PYTHON, "-c", "pass")
     assert ran.status == 0
     assert check(old).offset == old.stat().st_size
+
+
+@pytest.mark.parametrize("writes", [1, 2, 3])
+def test_a_quota(tmp_path: Path, writes: int) -> None:
+    """Few kernels have quotas: strace answers the calls that zond writes its recording with, as one that has would."""
+    path = tmp_path / "attach.zond"
+    refused = f"inject=write:error=EDQUOT:when={writes}+"
+    through = [tool("strace"), "-f", "-qq", "-o", "/dev/null", "-P", str(path), "-e", "trace=write", "-e", refused]
+    with started(PYTHON, "-c", BUSY, "60") as process:
+        ran = attach(tmp_path, process.pid, "-d", "2", through=through)
+        assert process.poll() is None
+    assert f"the recording is incomplete: writing {path} stopped: Disk quota exceeded" in ran.err
+    check_stopped(path, path.stat().st_size)

@@ -24,15 +24,16 @@ HEADER, CHUNK, END, MERGED = 1, 2, 3, 4
 
 # Sections of a chunk
 EPOCH, STRINGS, CODES, FRAMES, PROCESSES, THREADS, THREAD_NAMES, PYTHONS, EXITS, LOSSES, STATS, PAUSES = range(1, 13)
+MODULES, PLACES = 13, 14
 COLUMNS = range(16, 28)
 THREAD, SAMPLE_END, START, CPU, STATE, SYSCALL, COUNT, STACK, UP, GROWN, LEAVES, STACK_FRAMES = COLUMNS
 
-KNOWN = {*range(EPOCH, PAUSES + 1), *COLUMNS}
+KNOWN = {*range(EPOCH, PLACES + 1), *COLUMNS}
 
 # Bits of a sample's state
 ON_CPU, GIL_HELD, GIL_WAIT, IN_GC, CALLING_C, TASK = (1 << bit for bit in range(6))
 
-KINDS = ("python", "native", "jit", "gc", "syscall")
+KINDS = ("python", "native", "jit", "gc", "syscall", "native")
 
 # Limits
 MAX_RAW = 16 << 20
@@ -41,6 +42,7 @@ MAX_STRINGS = 786_432
 MAX_STRING_BYTES = 32 << 20
 MAX_CODES = 393_216
 MAX_FRAMES = 786_432
+MAX_MODULES = 49_152
 MAX_NODES = 786_432
 MAX_PROCESSES = MAX_THREADS = 1_048_576
 MAX_STEPS_UP = 255
@@ -71,6 +73,13 @@ class Frame(NamedTuple):
     end_line: int
     column: int
     end_column: int
+    module: int
+    address: int
+
+
+class Module(NamedTuple):
+    path: int
+    build_id: int
 
 
 @dataclass
@@ -187,6 +196,7 @@ class Recording:
     header: Header | None = None
     strings: list[bytes] = field(default_factory=lambda: [b""])
     codes: list[Code] = field(default_factory=list)
+    modules: list[Module] = field(default_factory=lambda: [Module(0, 0)])
     frames: list[Frame] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     threads: list[Thread] = field(default_factory=list)
@@ -301,6 +311,7 @@ class Reader:
         self.file = file
         self.recording = Recording()
         self.string_bytes = 1
+        self.places: dict[int, tuple[int, int]] = {}  # by frame, of those that come
 
     def read(self) -> Recording:
         if self.preamble() != VERSION:
@@ -383,6 +394,8 @@ class Reader:
             records = Cursor(sections.get(section, b""))
             while records.more():
                 take(records)
+            if section == FRAMES and self.places:
+                raise CorruptError("a place of no frame")
             if section == PYTHONS:
                 Columns(self, [Cursor(sections.get(column, b"")) for column in COLUMNS]).take()
 
@@ -392,6 +405,8 @@ class Reader:
             (EPOCH, self.epoch),
             (STRINGS, self.string),
             (CODES, self.code),
+            (MODULES, self.module),
+            (PLACES, self.place),
             (FRAMES, self.frame),
             (PROCESSES, self.process),
             (THREADS, self.thread),
@@ -427,9 +442,19 @@ class Reader:
     def code(self, c: Cursor) -> None:
         add(self.recording.codes, Code(self.string_id(c), self.string_id(c), c.u32(), c.byte()), MAX_CODES)
 
+    def module(self, c: Cursor) -> None:
+        add(self.recording.modules, Module(self.string_id(c), self.string_id(c)), MAX_MODULES)
+
+    def place(self, c: Cursor) -> None:
+        frame = c.u32()
+        if frame <= max(self.places, default=len(self.recording.frames) - 1):
+            raise CorruptError("places that are not in order")
+        self.places[frame] = (c.below(len(self.recording.modules), "module"), c.u())
+
     def frame(self, c: Cursor) -> None:
         code = c.below(len(self.recording.codes), "code")
-        add(self.recording.frames, Frame(code, c.u32(), c.u32(), c.u32(), c.u32()), MAX_FRAMES)
+        place = self.places.pop(len(self.recording.frames), (0, 0))
+        add(self.recording.frames, Frame(code, c.u32(), c.u32(), c.u32(), c.u32(), *place), MAX_FRAMES)
 
     def process(self, c: Cursor) -> None:
         process = Process(c.u32(), c.u32(), c.s(), self.string_id(c), self.string_id(c))

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -52,6 +53,27 @@ def outer(seconds):
 
 print("ready", flush=True)
 outer(float(sys.argv[1]))
+"""
+
+# Computes for argv[1] seconds, and counts the signals that reach it: a byte for each. Those of real time are queued.
+COUNTS_SIGNALS = """\
+import os, signal, sys, time
+
+reads, writes = os.pipe()
+os.set_blocking(reads, False)
+os.set_blocking(writes, False)
+signal.set_wakeup_fd(writes)
+signal.signal(signal.SIGRTMIN, lambda *_: None)
+print("ready", flush=True)
+count = 0
+end = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < end:
+    sum(range(10000))
+    try:
+        count += len(os.read(reads, 4096))
+    except BlockingIOError:
+        pass
+print(count, flush=True)
 """
 
 
@@ -170,10 +192,24 @@ def pythons(found: Report) -> list[dict[str, Any]]:
     return [process for process in found["processes"] if process["python"]]
 
 
+def state_in(folder: Path) -> tuple[str, int]:
+    fields = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+    return fields["State"].split()[0], int(fields["TracerPid"])
+
+
 def process_state(pid: int) -> tuple[str, int]:
     """The state's letter and who traces it, of a process."""
-    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return fields["State"].split()[0], int(fields["TracerPid"])
+    return state_in(Path(f"/proc/{pid}"))
+
+
+def thread_states(pid: int) -> list[tuple[str, int]]:
+    """The same of all threads of a process whose threads neither begin nor end."""
+    return [state_in(task) for task in Path(f"/proc/{pid}/task").iterdir()]
+
+
+def check_free(pid: int) -> None:
+    """No thread of the process is stopped or traced; what a zond held that was killed goes on soon."""
+    wait_until(lambda: all(state in "RSD" and not tracer for state, tracer in thread_states(pid)), "free threads")
 
 
 def wait_until(true: Callable[[], bool], what: str) -> None:
@@ -259,6 +295,43 @@ def tool(name: str) -> str:
     return found
 
 
+def stolen_s() -> float:
+    """CPU time of all processors that the host of this virtual machine took away so far, s (proc(5), stat)."""
+    steal = Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]
+    return int(steal) / os.sysconf("SC_CLK_TCK")
+
+
 def end_of(process: subprocess.Popen[bytes]) -> int:
     """Waits for the end."""
     return process.wait(timeout=TIMEOUT)
+
+
+@contextmanager
+def traced(pid: int) -> Iterator[None]:
+    """The process has strace for a tracer meanwhile."""
+    strace = subprocess.Popen([tool("strace"), "-f", "-qq", "-o", "/dev/null", "-p", str(pid)])
+    try:
+        wait_until(lambda: process_state(pid)[1] == strace.pid, "tracer")
+        yield
+    finally:
+        strace.terminate()
+        strace.wait(timeout=TIMEOUT)
+
+
+def send_signals(pid: int, seconds: float, *, every: float) -> int:
+    """How many signals of real time were sent to COUNTS_SIGNALS, one every so many seconds."""
+    sent = 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        os.kill(pid, signal.SIGRTMIN)
+        sent += 1
+        time.sleep(every)
+    return sent
+
+
+def counted_signals(process: subprocess.Popen[bytes]) -> int:
+    """What COUNTS_SIGNALS says at its end."""
+    assert process.stdout is not None
+    count = int(process.stdout.readline())
+    assert end_of(process) == 0
+    return count

@@ -89,10 +89,10 @@ asyncio.run(main())
 versions = pytest.mark.parametrize("version", ["3.14", "3.15"])
 
 
-def record(folder: Path, version: str, text: str) -> Ran:
+def record(folder: Path, version: str, text: str, *options: str) -> Ran:
     program = folder / "program.py"
     program.write_text(text, encoding="utf-8")
-    ran = run(folder, "--", interpreter_of(version).path, program)
+    ran = run(folder, interpreter_of(version).path, program, options=[*options, "--"])
     assert ran.status == 0, ran.err
     return ran
 
@@ -117,7 +117,8 @@ def test_chains(version: str, tmp_path: Path) -> None:
 
 @versions
 def test_every_view_shows_them(version: str, tmp_path: Path) -> None:
-    recording = record(tmp_path, version, PROGRAM).recording
+    # Few looks: one in the microseconds in which `leaf` does run is not to be expected.
+    recording = record(tmp_path, version, PROGRAM, "-r", "20").recording
     assert "leaf" in view(recording, "--async", verb="calls")
     assert "main" in view(recording, "--async", verb="calls")
     assert "return await future" in view(recording, "--async", verb="lines")
@@ -131,7 +132,9 @@ def test_every_view_shows_them(version: str, tmp_path: Path) -> None:
 def test_more_tasks_than_are_looked_at(version: str, tmp_path: Path) -> None:
     recording = record(tmp_path, version, MANY).recording
     assert any("event loop" in loss for loss in report(recording)["sampling"]["losses"])
-    assert all(chain.startswith("task;main;task") or chain in {"task;main", "task;leaf"} for chain in chains(recording))
+    # A look may come while they are created, when nothing waits for them yet.
+    possible = re.compile(r"task;main(;task.*)?|task( member \d+)?;leaf")
+    assert [chain for chain in chains(recording) if not possible.fullmatch(chain)] == []
 
 
 @versions

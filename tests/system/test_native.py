@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
+import re
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from recording import zond_format
+from recording.zond_format import KINDS
 from system.drive import (
+    COUNTS_SIGNALS,
     PYTHON,
+    ROOT,
     ZOND,
     Report,
     attached,
+    check_free,
     check_readable,
-    end_of,
+    counted_signals,
     every_version,
     functions,
     interpreter_of,
@@ -23,8 +31,10 @@ from system.drive import (
     pythons,
     run,
     run_code,
+    send_signals,
     started,
-    tool,
+    traced,
+    view,
     wait_until,
     zond,
 )
@@ -148,57 +158,40 @@ def test_a_leader_that_ends_first(tmp_path: Path) -> None:
         assert ran.status == 5, ran.err
 
 
-# Computes, and counts the bytes that its signals leave in a pipe.
-COUNTS = """\
-import os, signal, sys, time
-
-reads, writes = os.pipe()
-os.set_blocking(reads, False)
-os.set_blocking(writes, False)
-signal.set_wakeup_fd(writes)
-signal.signal(signal.SIGRTMIN, lambda *_: None)
-print("ready", flush=True)
-count = 0
-end = time.monotonic() + 4
-while time.monotonic() < end:
-    sum(range(10000))
-    try:
-        count += len(os.read(reads, 4096))
-    except BlockingIOError:
-        pass
-print(count, flush=True)
-"""
-
-
 def test_no_signal_is_lost(tmp_path: Path) -> None:
-    with started(PYTHON, "-c", COUNTS) as process:
-        assert process.stdout
+    with started(PYTHON, "-c", COUNTS_SIGNALS, "4") as process:
         words = [ZOND, "attach", "-q", *HELD, "-d", "3", "-o", str(tmp_path / "a.zond"), str(process.pid)]
-        sent = 0
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as recorder:
-            end = time.monotonic() + 3
-            while time.monotonic() < end:
-                os.kill(process.pid, signal.SIGRTMIN)
-                sent += 1
-                time.sleep(0.001)
+            sent = send_signals(process.pid, 3, every=0.001)
             assert recorder.wait(timeout=60) == 0
-        out = process.stdout.readline()
-        assert end_of(process) == 0
-    assert int(out) == sent
+        assert counted_signals(process) == sent
     assert check_readable(tmp_path / "a.zond")["sampling"]["samples"] > 0
 
 
 SPIN = "print('ready', flush=True)\nwhile True: sum(range(1000))"
 
 
+# The same in two threads more, without the GIL.
+SPINS = f"""\
+import threading, zlib
+data = bytes(1 << 16)
+def runs():
+    while True: zlib.crc32(data)
+for _ in range(2): threading.Thread(target=runs, daemon=True).start()
+{SPIN}
+"""
+
+
 def test_a_recorder_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
-    with started(PYTHON, "-c", SPIN) as process:
-        for _ in range(10):
+    """At any moment: before, between and in the middle of holding a thread."""
+    with started(PYTHON, "-c", SPINS) as process:
+        for _ in range(30):
             words = [ZOND, "attach", "-q", *HELD, "-o", str(tmp_path / "a.zond"), str(process.pid)]
             with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as recorder:
-                time.sleep(0.4)
+                time.sleep(random.uniform(0.05, 0.3))
                 recorder.kill()
-            wait_until(lambda: process_state(process.pid) == ("R", 0), "run")
+            check_free(process.pid)
+        wait_until(lambda: process_state(process.pid) == ("R", 0), "run")
 
 
 def test_a_program_that_is_stopped_and_continued(tmp_path: Path) -> None:
@@ -219,14 +212,150 @@ def test_a_program_that_is_stopped_and_continued(tmp_path: Path) -> None:
 
 def test_under_a_debugger(tmp_path: Path) -> None:
     """What strace holds cannot be held: Python frames, and why there are no others."""
-    strace = tool("strace")
-    with started(PYTHON, "-c", SPIN) as process:
-        traced = subprocess.Popen([strace, "-f", "-qq", "-o", "/dev/null", "-p", str(process.pid)])
-        try:
-            wait_until(lambda: process_state(process.pid)[1] == traced.pid, "tracer")
-            found = attached(tmp_path, process.pid, *HELD)
-        finally:
-            traced.terminate()
-            traced.wait(timeout=60)
+    with started(PYTHON, "-c", SPIN) as process, traced(process.pid):
+        found = attached(tmp_path, process.pid, *HELD)
     assert any("a debugger or strace has it" in why for why in found["sampling"]["losses"])
     assert pythons(found)
+
+
+BLAS = """\
+import numpy as np
+a = np.random.default_rng(0).random((600, 600))
+print("ready", flush=True)
+while True: a @ a
+"""
+
+
+def test_functions_without_call_frame_information(tmp_path: Path) -> None:
+    """Kernels of OpenBLAS in assembler align their stack and tell nobody: their callers are guessed, and marked."""
+    env = dict(os.environ, OPENBLAS_CORETYPE="Haswell", OPENBLAS_NUM_THREADS="1")
+    with started(PYTHON, "-c", BLAS, env=env) as process:
+        found = attached(tmp_path, process.pid, *HELD)
+        thread = json.loads(zond("stack", "--json", str(process.pid)).stdout)["processes"][0]["threads"][0]
+    whole = sum(row["total_wall_s"] for row in found["functions"] if row["name"] == "_start")
+    assert whole > 0.99 * functions(found)["<module>"]["total_wall_s"]
+    assert seconds(found, "dgemm_kernel_HASWELL") > 0.5
+    assert any(row["guessed"] and row["name"] != "dgemm_kernel_HASWELL" for row in found["functions"])
+    assert thread["frames"][-1]["name"] == "_start"
+
+
+# Half of the time in the collector: called, and by allocation, with finalizers in Python.
+COLLECTS = """\
+import gc, time
+
+class Finalized:
+    def __del__(self):
+        for i in range(200): pass
+
+kept = [[i] for i in range(200000)]
+
+def collects(end):
+    while time.monotonic() < end:
+        gc.collect()
+
+def spins(end):
+    total = 0
+    while time.monotonic() < end:
+        total += 1
+
+def finalizes(end):
+    gc.freeze()
+    while time.monotonic() < end:
+        for i in range(300):
+            f = Finalized()
+            f.self = f
+        gc.collect()
+
+begin = time.monotonic()
+collects(begin + 1)
+spins(begin + 2)
+finalizes(begin + 2.5)
+"""
+
+
+@every_version()
+def test_the_garbage_collector_is_a_frame(version: str, tmp_path: Path) -> None:
+    python = interpreter_of(version)
+    ran = run(tmp_path, *python.command("-c", COLLECTS), options=["--"])
+    assert ran.status == 0, ran.err
+    found = check_readable(ran.recording)
+    rows = [row for row in found["functions"] if row["kind"] == "gc"]
+    assert [row["name"] for row in rows] == ["(garbage collection)"]
+    assert rows[0]["total_wall_s"] == pytest.approx(seconds(found, "collects"), rel=0.7)
+    assert rows[0]["total_wall_s"] > 0.95 * seconds(found, "collects")
+    stacks = zond("export", "--format", "collapsed", ran.recording).stdout.decode().splitlines()
+    under = {"collects": 0, "spins": 0, "__del__": 0}
+    for line in stacks:
+        frames, _, weight = line.rpartition(" ")
+        for function in under:
+            if re.search(rf"\b{function} [^;]*;.*\(garbage collection\)", frames):
+                under[function] += int(weight)
+    assert under["collects"] > 0.95e6 * seconds(found, "collects")
+    assert under["spins"] == 0
+    assert under["__del__"] < 0.02e6
+
+
+def test_the_case_of_the_talk_names_its_cause(tmp_path: Path) -> None:
+    """In one screen: the line of the user, what it called, and the function of CPython that made it quadratic."""
+    script = ROOT / "examples" / "cbor" / "slow.py"
+    ran = run(tmp_path, script, "12")
+    assert ran.status == 0, ran.err
+    screen = view(ran.recording, "--width", "100").splitlines()[:45]
+    path = "\n".join(screen)
+    found = re.search(r"unpack \S*slow\.py:32\n.*CBOR2_loads.*PyByteArray_Concat.*memcpy", path, re.DOTALL)
+    assert found, path
+
+
+# What each program makes ready, and what it then does again and again, in libraries of C, C++ and machine code.
+LIBRARIES = {
+    "numpy": (
+        "import numpy as np; a = np.random.default_rng(0).random(200_000)",
+        "np.sort(a); np.exp(a).sum(); np.fft.fft(a[:65_536])",
+    ),
+    "OpenBLAS": ("import numpy as np; a = np.random.default_rng(0).random((300, 300))", "np.dot(a, a)"),
+    "h5py": (
+        "import h5py, numpy as np; f = h5py.File('no file', 'w', driver='core', backing_store=False);"
+        " a = f.create_dataset('a', data=np.arange(3e5).reshape(300, -1), chunks=(30, 100), compression='gzip')",
+        "a[:].sum(); a[5:200:3]",
+    ),
+    "numba": (
+        "import numba, numpy as np; a = np.random.default_rng(0).random(100_000);"
+        " total = numba.njit(lambda a: np.sqrt(a).sum()); total(a)",
+        "total(a)",
+    ),
+    "cbor2": (
+        "import cbor2; a = [{'a': i, 'b': [1.5, 'c', None]} for i in range(2000)]",
+        "cbor2.loads(cbor2.dumps(a))",
+    ),
+    "regex": (
+        "import regex; a = 'someone@example.com ' * 1000; mail = regex.compile(r'(\\w+)@(\\w+)')",
+        "mail.findall(a)",
+    ),
+    "json": ("import json; a = [{'a': i, 'b': [1.5, None]} for i in range(2000)]", "json.loads(json.dumps(a))"),
+    "sqlite3": (
+        "import sqlite3; c = sqlite3.connect(':memory:'); c.execute('create table t (a, b)');"
+        " c.executemany('insert into t values (?, ?)', ((i, str(i)) for i in range(20_000)))",
+        "c.execute('select b, count(*) from t where a % 7 = 3 group by b order by a').fetchall()",
+    ),
+}
+STARTS = {"_start", "__clone", "__clone3"}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_stacks_are_whole(library: str, tmp_path: Path) -> None:
+    """Of the time that threads ran since there was a Python, 99 % at least is on stacks that lead to where the thread
+    began."""
+    begin, work = LIBRARIES[library]
+    code = f"{begin}\nimport time; end = time.monotonic() + 3\nwhile time.monotonic() < end: {work}"
+    ran = run_code(tmp_path, code, options=HELD)
+    assert ran.status == 0, ran.err
+    with ran.recording.open("rb") as file:
+        read = zond_format.read(file)
+    weights = {True: 0, False: 0}
+    for sample in read.samples:
+        frames = [read.codes[read.frames[frame].code] for frame in sample.stack.frames()]
+        if sample.state & zond_format.ON_CPU and (frames or weights[True]):
+            outermost = frames[-1] if frames else None
+            began = outermost and KINDS[outermost.kind] == "native" and read.text(outermost.name) in STARTS
+            weights[bool(began)] += sample.wall
+    assert weights[True] > 0.99 * sum(weights.values())

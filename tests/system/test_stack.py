@@ -13,15 +13,18 @@ from typing import Any
 
 import pytest
 from system.drive import (
+    COUNTS_SIGNALS,
     PYTHON,
     ZOND,
     check_sane,
+    counted_signals,
     end_of,
     every_version,
     interpreter_of,
     process_state,
+    send_signals,
     started,
-    tool,
+    traced,
     version_of,
     wait_until,
     zond,
@@ -121,27 +124,6 @@ print(len(calls), ended, flush=True)
 libc.semctl(sems, 0, 0)
 libc.msgctl(queue, 0, None)
 os._exit(0)
-"""
-
-# Counts the signals that reach it, while it computes: a byte for each. Those of real time are queued.
-COUNTS = """\
-import os, signal, sys, time
-
-reads, writes = os.pipe()
-os.set_blocking(reads, False)
-os.set_blocking(writes, False)
-signal.set_wakeup_fd(writes)
-signal.signal(signal.SIGRTMIN, lambda *_: None)
-print("ready", flush=True)
-count = 0
-end = time.monotonic() + float(sys.argv[1])
-while time.monotonic() < end:
-    sum(range(10000))
-    try:
-        count += len(os.read(reads, 4096))
-    except BlockingIOError:
-        pass
-print(count, flush=True)
 """
 
 Thread = dict[str, Any]
@@ -255,19 +237,11 @@ def test_no_call_ends_by_it() -> None:
 
 def test_no_signal_is_lost() -> None:
     """Stopped again and again while signals arrive: each is delivered, and once."""
-    with started(PYTHON, "-c", COUNTS, "3") as process:
-        assert process.stdout
-        sent = 0
+    with started(PYTHON, "-c", COUNTS_SIGNALS, "3") as process:
         looks = subprocess.Popen(["sh", "-c", f"while {ZOND} stack --json {process.pid} >/dev/null 2>&1; do :; done"])
-        end = time.monotonic() + 2
-        while time.monotonic() < end:
-            os.kill(process.pid, signal.SIGRTMIN)
-            sent += 1
-            time.sleep(0.002)
-        out = process.stdout.readline()
-        assert end_of(process) == 0
+        sent = send_signals(process.pid, 2, every=0.002)
+        assert counted_signals(process) == sent
         looks.wait(timeout=60)
-    assert int(out) == sent
 
 
 def test_nothing_is_left_behind() -> None:
@@ -284,15 +258,8 @@ def test_nothing_is_left_behind() -> None:
 
 def test_under_a_debugger() -> None:
     """What strace holds cannot be stopped: Python frames, and why there are no others."""
-    strace = tool("strace")
-    with started(PYTHON, "-c", THREADS) as process:
-        traced = subprocess.Popen([strace, "-f", "-qq", "-o", "/dev/null", "-p", str(process.pid)])
-        try:
-            wait_until(lambda: process_state(process.pid)[1] == traced.pid, "tracer")
-            found = stack(process.pid)
-        finally:
-            traced.terminate()
-            traced.wait(timeout=60)
+    with started(PYTHON, "-c", THREADS) as process, traced(process.pid):
+        found = stack(process.pid)
     assert any("a debugger or strace has it" in why for why in found["losses"])
     thread = threads(found)["sorts"]
     assert names(thread, "python")[:2] == ["key", "sorts"]
@@ -302,9 +269,8 @@ def test_under_a_debugger() -> None:
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
-        (["stack"], 2, "it needs one PID"),
+        (["stack"], 2, "it needs a PID or a core file"),
         (["stack", "1", "2"], 2, "it needs one PID"),
-        (["stack", "app.py"], 2, "'app.py' is not a PID"),
         (["stack", "4194305"], 125, "there is no process 4194305"),
         (["stack", str(os.getppid())], 125, ""),
     ],
@@ -321,3 +287,43 @@ def test_no_python() -> None:
         wait_until(lambda: process_state(process.pid)[0] == "S", "sleep")
         done = zond("stack", str(process.pid))
     assert (done.returncode, b"runs no Python" in done.stderr) == (125, True)
+
+
+# In turns a second in `computes` and one in `waits`, under `turns`; another thread only waits.
+TURNS = """\
+import threading, time
+
+def computes(end):
+    while time.monotonic() < end: sum(range(1000))
+
+def waits(end):
+    time.sleep(max(0, end - time.monotonic()))
+
+def turns():
+    begin = time.monotonic()
+    print("ready", flush=True)
+    for second in range(1, 100):
+        (computes if second % 2 else waits)(begin + second)
+
+threading.Thread(target=time.sleep, args=(1000,), daemon=True, name="idle").start()
+turns()
+"""
+
+
+def test_what_changed_between_looks() -> None:
+    with started(PYTHON, "-c", TURNS) as process:
+        time.sleep(0.4)
+        done = zond("stack", "--repeat", "3", "--every", "1", "--no-native", str(process.pid))
+        several = zond("stack", "--repeat", "2", "--every", "0.1", "--json", str(process.pid))
+    assert done.returncode == 0, done.stderr
+    first, second, third = re.split(r"^After [12]\.\d s$", done.stdout.decode(), flags=re.MULTILINE)
+    assert re.search(r"^ +py +computes .*\n +py +turns .*\n +py +<module>", first, re.MULTILINE), first
+    assert "idle" in first
+    assert re.search(r"^ +py +waits ", second, re.MULTILINE), second
+    assert re.search(r"^ +py +computes ", third, re.MULTILINE), third
+    for later in (second, third):
+        assert "2 frames as before" in later
+        assert "1 thread as before" in later
+        assert "idle" not in later
+    looks = [json.loads(look) for look in several.stdout.decode().replace("}\n{", "}\0{").split("\0")]
+    assert [look["processes"][0]["pid"] for look in looks] == [process.pid] * 2

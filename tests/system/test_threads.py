@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system.drive import Report, every_version, functions, interpreter_of, report, run
+from system.drive import Report, every_version, functions, interpreter_of, report, run, stolen_s
+
+TRIES = 6
+STOLEN_SHARE = 0.1
 
 # Threads of every kind. The last ones have no name in Python; one is renamed while it runs.
 NAMES = """\
@@ -110,6 +113,19 @@ def record(folder: Path, version: str, text: str) -> Report:
     return report(ran.recording)
 
 
+def record_undisturbed(folder: Path, version: str, text: str) -> Report:
+    """The same, again where the host of this virtual machine took the processors away meanwhile, a few times.
+
+    What it takes, zond makes up for over 64 ms of running time (docs/performance.md, "What was tried").
+    """
+    for _ in range(TRIES):
+        before_s = stolen_s()
+        found = record(folder, version, text)
+        if stolen_s() - before_s < STOLEN_SHARE * found["run"]["wall_s"]:
+            break
+    return found
+
+
 def threads(found: Report) -> list[dict[str, Any]]:
     (process,) = found["processes"]
     listed: list[dict[str, Any]] = process["threads"]
@@ -133,7 +149,7 @@ def test_main_thread_has_its_name_without_threading(version: str, tmp_path: Path
 
 @every_version()
 def test_a_thread_in_many_interpreters_counts_once(version: str, tmp_path: Path) -> None:
-    found = record(tmp_path, version, INTERPRETERS)
+    found = record_undisturbed(tmp_path, version, INTERPRETERS)
     (main,) = threads(found)
     wall_s, cpu_s = found["run"]["wall_s"], found["run"]["cpu_s"]
     assert main["name"] == "MainThread"

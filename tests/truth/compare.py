@@ -48,17 +48,23 @@ class Found:
 
 
 def from_report(report: dict[str, Any], file: str, metric: str) -> Found:
-    """Return what `zond report --json` says of the file of that base name."""
+    """Return what `zond report --json` says of the file of that base name.
+
+    With native stacks, what a function does in C is that of C functions: its own time is that of its lines, then,
+    which keep it.
+    """
     found = Found()
+    native = any(row["kind"] == "native" for row in report["functions"])
     for row in report["functions"]:
         if Path(row["file"] or "").name == file:
             name = row["name"].rpartition(".")[2]
-            found.own[name] += row[f"self_{metric}_s"] or 0.0
+            found.own[name] += 0.0 if native else row[f"self_{metric}_s"] or 0.0
             found.total[name] += row[f"total_{metric}_s"] or 0.0
     for row in report["lines"]:
         if Path(row["file"] or "").name == file:
             place = (row["function"].rpartition(".")[2], row["line"])
             found.lines[place] += row[f"self_{metric}_s"] or 0.0
+            found.own[place[0]] += row[f"self_{metric}_s"] or 0.0 if native else 0.0
     return found
 
 

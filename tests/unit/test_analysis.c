@@ -1,5 +1,7 @@
 /* analysis: the tables against a fold that walks each sample's stack, one by one, as slowly as it is obvious.
  */
+#include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,8 @@
 
 /* Looked up by content, not by the reader's ids. Lines are 10 to 13 (support.c). */
 #define LINES 4
+/* Of sums of floats. */
+#define FLOAT_ERROR 1e-4
 struct tables {
     struct weights function_self[FUNCTIONS];
     struct weights function_total[FUNCTIONS];
@@ -28,8 +32,9 @@ static void add(struct weights *to, const struct weights *w)
 {
     uint64_t *a = (uint64_t *)to;
     const uint64_t *b = (const uint64_t *)w;
-    for (size_t i = 0; i < sizeof(*w) / sizeof(uint64_t); i++)
+    for (size_t i = 0; i < offsetof(struct weights, squared_gaps) / sizeof(uint64_t); i++)
         a[i] += b[i];
+    to->squared_gaps += w->squared_gaps;
 }
 
 /* What model.h and profile.h say of one sample. */
@@ -38,6 +43,7 @@ static struct weights weights_of_one(const struct rec_sample *s)
     bool on_cpu = s->state & REC_ON_CPU;
     bool gil_wait = s->state & REC_GIL_WAIT;
     bool gc = s->state & REC_IN_GC;
+    double gap_us = fmax((double)s->wall_ns / s->count, (double)some_header().period_ns) / 1e3;
     bool blocked = !on_cpu && !gil_wait && s->wall_ns > s->cpu_ns;
     return (struct weights){.wall = s->wall_ns,
                             .cpu = s->cpu_ns,
@@ -47,7 +53,7 @@ static struct weights weights_of_one(const struct rec_sample *s)
                             .in_c = s->state & REC_IN_C && !gc ? s->cpu_ns : 0,
                             .blocked = blocked ? s->wall_ns - s->cpu_ns : 0,
                             .samples = s->count,
-                            .stretches = 1};
+                            .squared_gaps = gap_us * gap_us};
 }
 
 static void add_stack(struct tables *t, const struct scenario *s, const struct stack *stack,
@@ -125,7 +131,8 @@ static void fold_slowly(struct tables *t, const struct scenario *s, int fd,
 
 static void assert_weights(const struct weights *a, const struct weights *b)
 {
-    assert_memory_equal(a, b, sizeof(*a));
+    assert_memory_equal(a, b, offsetof(struct weights, squared_gaps));
+    assert_true(fabs(a->squared_gaps - b->squared_gaps) <= b->squared_gaps * FLOAT_ERROR);
 }
 
 static bool weighs(const struct weights *w)

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/histogram.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "base/strtab.h"
 #include "support.h"
@@ -114,6 +116,38 @@ static void map_agrees_with_an_array(void **state)
     map_release(&m);
 }
 
+static void sorted_lists_are_searched(void **state)
+{
+    const struct {
+        uint64_t first;
+        char rest;
+    } list[] = {{2, 'a'}, {4, 'b'}, {4, 'c'}, {UINT64_MAX, 'd'}};
+    const struct {
+        uint64_t key;
+        size_t count, up_to;
+    } cases[] = {{0, 0, 0}, {1, 4, 0}, {2, 4, 1}, {3, 4, 1},
+                 {4, 4, 3}, {4, 2, 2}, {9, 4, 3}, {UINT64_MAX, 4, 4}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(list_up_to(list, cases[i].count, sizeof(*list), cases[i].key), cases[i].up_to);
+}
+
+static void hexadecimal_comes_back(void **state)
+{
+    const struct {
+        const char *text;
+        size_t len;
+    } cases[] = {{"", 0}, {"00ff7f10", 4}, {"0", 0}, {"0g", 0}, {"0F", 0}, {" 0", 0}, {"0011223344", 0}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint8_t bytes[4];
+        char text[9];
+        assert_int_equal(hex_get(cases[i].text, bytes, sizeof(bytes)), cases[i].len);
+        hex_put(text, bytes, cases[i].len);
+        assert_string_equal(text, cases[i].len ? cases[i].text : "");
+    }
+}
+
 static void strings_are_interned_once(void **state)
 {
     (void)state;
@@ -186,7 +220,8 @@ int main(void)
         cmocka_unit_test(varints_come_back),        cmocka_unit_test(cursor_stops_at_the_end),
         cmocka_unit_test(map_agrees_with_an_array), cmocka_unit_test(a_varint_has_at_most_ten_bytes),
         cmocka_unit_test(long_strings_are_cut),     cmocka_unit_test(strings_are_interned_once),
-        cmocka_unit_test(quantiles_are_bounds),
+        cmocka_unit_test(quantiles_are_bounds),     cmocka_unit_test(sorted_lists_are_searched),
+        cmocka_unit_test(hexadecimal_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,7 +93,7 @@ struct walk {
 
 static void look(struct walk *w, const struct row *row)
 {
-    const struct stopped held = {.tid = w->moment.tid};
+    struct stopped held = {.tid = w->moment.tid};
     struct native_place inner;
     assert_int_equal(stop_registers(&held, &w->moment.registers), 0);
     assert_int_equal(native_copy_stack(&w->native, &w->moment, 0), 0);
@@ -120,7 +120,7 @@ static void walk(const struct row *row)
     assert_true(WIFSTOPPED(status));
     w.moment.copy = malloc(NATIVE_COPY_MAX);
     w.stack.frames = malloc(NATIVE_DEPTH_MAX * sizeof(*w.stack.frames));
-    assert_int_equal(native_init(&w.native, w.moment.tid), 0);
+    assert_int_equal(native_init(&w.native, &(struct source){.pid = w.moment.tid}), 0);
     while (w.steps < STEPS_MAX && step(w.moment.tid, &signal)) {
         w.steps++;
         look(&w, row);

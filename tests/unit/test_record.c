@@ -504,6 +504,55 @@ static void nodes_start_over_in_a_new_epoch(void **state)
     close(fd);
 }
 
+static int take_one(void *ctx, const struct rec_sample *s)
+{
+    *(struct rec_sample *)ctx = *s;
+    return 0;
+}
+
+/* Two places of one function, and a frame that is in no module. */
+static void places_are_kept_on_demand(void **state)
+{
+    (void)state;
+    struct rec_sample got = {0};
+    struct scenario s;
+    int fd = memory_file();
+    scenario_open(&s, dup(fd), 1);
+    uint32_t first = 0, frame = 0;
+    for (uint64_t address = 0x1000; address < 0x1002; address++) {
+        struct rec_code code = {.name = rec_string(s.w, "work", 4), .kind = REC_NATIVE};
+        struct rec_module module = {rec_string(s.w, "/lib/work.so", 12), rec_string(s.w, "c0ffee", 6)};
+        frame = rec_frame(s.w, &(struct rec_frame){.code = rec_code(s.w, &code),
+                                                   .module = rec_module(s.w, &module),
+                                                   .address = address});
+        first = first ? first : frame;
+        uint32_t node = rec_push(s.w, rec_push(s.w, REC_NO_STACK, s.frame_id[0]), frame);
+        rec_sample(s.w, &(struct rec_sample){
+                            .stack = node, .end_ns = STARTED_NS + 1000000, .wall_ns = 1000, .count = 1});
+    }
+    assert_int_equal(frame, first + 1);
+    assert_int_equal(rec_writer_free(s.w, NULL), 0);
+    s.w = NULL;
+    for (int kept = 0; kept < 2; kept++) {
+        struct rec_reader *r;
+        assert_int_equal(rec_reader_new(file_again(fd), &r), 0);
+        assert_int_equal(kept ? rec_reader_keep_places(r) : 0, 0);
+        assert_int_equal(rec_reader_run(r, &(struct rec_events){.sample = take_one}, &got), 0);
+        assert_int_equal(rec_reader_frame_count(r), first + 1 + kept);
+        struct rec_node node = rec_reader_node(r, got.stack);
+        struct rec_frame last = rec_reader_frame(r, node.frame);
+        assert_int_equal(node.frame, first + kept);
+        assert_true(last.address == (kept ? 0x1001 : 0));
+        assert_string_equal(rec_reader_string(r, rec_reader_module(r, last.module).build_id, NULL),
+                            kept ? "c0ffee" : "");
+        assert_int_equal(rec_reader_frame(r, rec_reader_node(r, node.parent).frame).module, REC_NO_MODULE);
+        assert_int_equal(got.stack, kept ? 3 : 2);
+        rec_reader_free(r);
+    }
+    scenario_release(&s);
+    close(fd);
+}
+
 static void full_tables_are_counted(void **state)
 {
     (void)state;
@@ -639,7 +688,7 @@ static void unknown_blocks_and_sections_are_skipped(void **state)
         {UINT32_MAX, "", 0},
         {REC_BLOCK_CHUNK, "", 0},
         {REC_BLOCK_CHUNK,
-         "\x0d\x03"
+         "\x0f\x03"
          "abc\x7f\x00\xff\x7f\x01x",
          11},
     };
@@ -765,12 +814,6 @@ static void impossible_content_is_refused(void **state)
     buf_release(&file);
     scenario_release(&s);
     close(fd);
-}
-
-static int take_one(void *ctx, const struct rec_sample *s)
-{
-    *(struct rec_sample *)ctx = *s;
-    return 0;
 }
 
 /* The counterpart of the table above: the same columns, all of them possible. */
@@ -1045,6 +1088,7 @@ int main(void)
         cmocka_unit_test(full_tables_are_counted),
         cmocka_unit_test(a_cut_file_keeps_its_whole_blocks),
         cmocka_unit_test(a_flipped_bit_is_found),
+        cmocka_unit_test(places_are_kept_on_demand),
         cmocka_unit_test(unknown_blocks_and_sections_are_skipped),
         cmocka_unit_test(impossible_content_is_refused),
         cmocka_unit_test(impossible_lengths_are_refused),

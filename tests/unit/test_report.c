@@ -71,6 +71,7 @@ static const struct program programs[] = {
     {"cut", {"<module>", "main", "Worker.run"}, "/srv/app/work.py", 1, 40, true, true},
     {"no samples", {"", "", ""}, "", 1, 0, true, false},
     {"no Python", {"", "", ""}, "", 0, 0, false, false},
+    {"one look", {"<module>", "main", "Worker.run"}, "/srv/app/work.py", 1, 1, true, false},
 };
 
 static uint32_t put_string(struct rec_writer *w, const char *s)
@@ -339,19 +340,22 @@ static void test_sentences(void **state)
 {
     static const struct {
         int program;
+        enum metric metric;
         const char *says;
     } cases[] = {
-        {0, "exit 3"},
-        {0, "Missed      1 process could not be looked into"},
-        {0, "process 7 is \\x1b[2Jno Python"},
-        {0, "sampled"},
-        {6, "Incomplete: "},
-        {7, "No samples: "},
-        {8, "No Python was seen"},
+        {0, METRIC_WALL, "exit 3"},
+        {0, METRIC_WALL, "Missed      1 process could not be looked into"},
+        {0, METRIC_WALL, "process 7 is \\x1b[2Jno Python"},
+        {0, METRIC_WALL, "sampled"},
+        {6, METRIC_WALL, "Incomplete: "},
+        {7, METRIC_WALL, "No samples: "},
+        {8, METRIC_WALL, "No Python was seen"},
+        {9, METRIC_GC, "none with time in garbage collection"},
+        {9, METRIC_GC, "Missed      1 process could not be looked into"},
     };
-    struct report_style style = style_of(200, true, METRIC_WALL);
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct report_style style = style_of(200, true, cases[i].metric);
         char *text = show(&programs[cases[i].program], report_summary, &style);
         if (!strstr(text, cases[i].says))
             fail_msg("no '%s' in:\n%s", cases[i].says, text);
