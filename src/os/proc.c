@@ -15,6 +15,9 @@
 
 #include "os/file.h"
 
+/* So many descriptors below our limit are not kept for threads: other files are opened while they are looked
+ * at. */
+#define DESCRIPTORS_SPARE 128
 /* Arguments of a system call, in /proc/PID/task/TID/syscall. */
 #define SYSCALL_ARGS 6
 
@@ -335,26 +338,65 @@ void proc_thread_init(struct proc_thread *t)
     *t = (struct proc_thread){.schedstat = -1, .syscall = -1};
 }
 
-int proc_thread_open(struct proc_thread *t, pid_t pid, pid_t tid)
+static int open_of_thread(const struct proc_thread *t, const char *name)
 {
     char path[64];
-    proc_thread_close(t);
-    snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", pid, tid);
-    t->schedstat = open(path, O_RDONLY | O_CLOEXEC);
-    if (t->schedstat < 0)
-        return -errno;
-    snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid, tid);
-    t->syscall = open(path, O_RDONLY | O_CLOEXEC);
-    return 0;
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", t->pid, t->tid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
 }
 
-void proc_thread_close(struct proc_thread *t)
+static void close_both(struct proc_thread *t)
 {
     if (t->schedstat >= 0)
         close(t->schedstat);
     if (t->syscall >= 0)
         close(t->syscall);
+    t->schedstat = t->syscall = -1;
+}
+
+/* Are there still descriptors that can be kept, up to this one? */
+static bool may_keep(int fd)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) != 0 || (rlim_t)fd + DESCRIPTORS_SPARE < limit.rlim_cur;
+}
+
+int proc_thread_open(struct proc_thread *t, pid_t pid, pid_t tid)
+{
+    proc_thread_close(t);
+    t->pid = pid;
+    t->tid = tid;
+    int fd = open_of_thread(t, "schedstat");
+    if (fd < 0)
+        return fd;
+    t->schedstat = fd;
+    fd = open_of_thread(t, "syscall");
+    t->syscall = fd < 0 ? -1 : fd;
+    t->unkept = !may_keep(fd < 0 ? t->schedstat : fd);
+    if (t->unkept)
+        close_both(t);
+    return 0;
+}
+
+void proc_thread_close(struct proc_thread *t)
+{
+    close_both(t);
     proc_thread_init(t);
+}
+
+/* Reads one of the two files whole; NUL-terminates. Returns the length or a negative errno. */
+static ssize_t read_of_thread(const struct proc_thread *t, int kept, const char *name, char *out, size_t size)
+{
+    int fd = t->unkept ? open_of_thread(t, name) : kept;
+    if (fd < 0)
+        return t->unkept ? fd : -EPERM;
+    ssize_t n = pread(fd, out, size - 1, 0);
+    int err = errno;
+    if (t->unkept)
+        close(fd);
+    out[n < 0 ? 0 : n] = 0;
+    return n < 0 ? -err : n;
 }
 
 static const char *skip_number(const char *s, uint64_t *value)
@@ -369,10 +411,9 @@ static const char *skip_number(const char *s, uint64_t *value)
 int proc_thread_sched(const struct proc_thread *t, struct proc_sched *out)
 {
     char text[96];
-    ssize_t n = pread(t->schedstat, text, sizeof(text) - 1, 0);
+    ssize_t n = read_of_thread(t, t->schedstat, "schedstat", text, sizeof(text));
     if (n <= 0)
-        return n < 0 ? -errno : -ESRCH;
-    text[n] = 0;
+        return n < 0 ? (int)n : -ESRCH;
     const char *s = skip_number(text, &out->run_ns);
     s = skip_number(s, &out->queued_ns);
     skip_number(s, &out->slices);
@@ -383,12 +424,9 @@ int proc_thread_syscall(const struct proc_thread *t, struct proc_syscall *out)
 {
     char text[256];
     *out = (struct proc_syscall){.number = -1};
-    if (t->syscall < 0)
-        return -EPERM;
-    ssize_t n = pread(t->syscall, text, sizeof(text) - 1, 0);
+    ssize_t n = read_of_thread(t, t->syscall, "syscall", text, sizeof(text));
     if (n <= 0)
-        return n < 0 ? -errno : -ESRCH;
-    text[n] = 0;
+        return n < 0 ? (int)n : -ESRCH;
     out->running = text[0] == 'r'; /* "running" */
     if (out->running)
         return 0;

@@ -79,10 +79,14 @@ int proc_last_pid(int fd, pid_t *out);
  * that should have the old limit is forked before. */
 void proc_raise_descriptors(void);
 
-/* Files of a thread that are read again and again through a kept descriptor. Each is -1 when closed. */
+/* Files of a thread that are read again and again, through kept descriptors as far as our limit of them goes,
+ * else (`unkept`) opened each time, which takes a few microseconds more. A descriptor that is not there is
+ * -1. */
 struct proc_thread {
+    pid_t pid, tid;
     int schedstat;
     int syscall;
+    bool unkept;
 };
 
 /* Scheduler's account of a thread. run_ns lags by up to one kernel tick while the thread runs; slices

@@ -101,8 +101,8 @@ static int ask_syscall(struct thread *t)
 static int read_account(struct thread *t, uint64_t now_ns, uint64_t tick_ns)
 {
     struct proc_sched before = t->account;
-    if (proc_thread_sched(&t->files, &t->account) != 0)
-        return -ESRCH;
+    if (proc_thread_sched(&t->files, &t->account) != 0 || t->account.run_ns < before.run_ns)
+        return -ESRCH; /* it ended; another one may have its id by now */
     t->unread_ns = min_u64(now_ns - t->read_ns, tick_ns);
     t->read_ns = now_ns;
     t->queued_ns += t->account.queued_ns - before.queued_ns;

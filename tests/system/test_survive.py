@@ -386,7 +386,7 @@ __import__("os")._exit(0)
 
 @pytest.mark.parametrize(("count", "descriptors"), [(1000, 1024), (10_000, None)])
 def test_many_threads(tmp_path: Path, count: int, descriptors: int | None) -> None:
-    """All are in the recording, also where an ordinary limit of descriptors was set; or it says what is not."""
+    """All are in the recording, also where there are fewer descriptors than threads."""
 
     def limit() -> None:
         if descriptors:
@@ -400,8 +400,7 @@ def test_many_threads(tmp_path: Path, count: int, descriptors: int | None) -> No
     found = check_readable(ran.recording)
     (process,) = pythons(found)
     seen = len(process["threads"])
-    room = resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 100
-    assert seen >= min(made, room) * 0.98 or found["sampling"]["losses"], seen
+    assert seen == made + 1
     assert "spin" in functions(found)
 
 
