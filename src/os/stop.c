@@ -85,11 +85,14 @@ static int wait_for_stop(struct stopped *s, uint64_t patience_ns, int *cause)
     }
 }
 
-/* The signal to go on with: that of a stop by a signal that arrived, not by our interrupt or by job control.
- */
+/* Our interrupt's stop has this cause (ptrace(2), PTRACE_EVENT_STOP). */
+#define INTERRUPTED (SIGTRAP | PTRACE_EVENT_STOP << 8)
+
+/* The signal to go on with: that of a stop by a signal that arrived, not by our interrupt, by job control or
+ * at a system call. */
 static int signal_of(int cause)
 {
-    return cause >> 8 ? 0 : cause;
+    return cause > SIGRTMAX ? 0 : cause;
 }
 
 /* Refused because it is over, or because of the rights? */
@@ -110,24 +113,11 @@ int stop_thread(pid_t pid, pid_t tid, uint64_t patience_ns, struct stopped *s)
     ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
     int err = wait_for_stop(s, patience_ns, &cause);
     s->signal = signal_of(cause);
+    s->interrupted = cause == INTERRUPTED;
     s->late = err == -EAGAIN;
     if (err && !s->late)
         *s = (struct stopped){0};
     return err;
-}
-
-/* Another thread's exec ends a thread of which we hear no more: its number is that thread's then. */
-bool stop_late(struct stopped *s)
-{
-    int cause = 0, err = s->late ? take_stop(s, &cause) : -ESRCH;
-    if (err == -EAGAIN && is_ours(s->tid))
-        return false;
-    s->late = false;
-    s->signal = signal_of(cause);
-    if (err)
-        *s = (struct stopped){0};
-    stop_end(s);
-    return !s->tid;
 }
 
 struct registers stop_registers_of(const struct user_regs_struct *r)
@@ -148,6 +138,27 @@ int stop_registers(struct stopped *s, struct registers *out)
     s->result = (int64_t)r.rax;
     *out = stop_registers_of(&r);
     return 0;
+}
+
+/* It arrived at a stop after all, and goes on. */
+static void arrive(struct stopped *s, int cause)
+{
+    if (s->writes && !rest_step(s->tid, &s->rest, cause))
+        return;
+    s->interrupted = !s->writes && cause == INTERRUPTED;
+    s->late = s->writes = false;
+    s->signal = signal_of(cause);
+    stop_end(s);
+}
+
+/* The second call of a thread that writes begins at once, which is a stop. */
+static void begin_to_write(struct stopped *s)
+{
+    int cause = 0, err = wait_for_stop(s, SPIN_NS, &cause);
+    if (err == -ESRCH)
+        *s = (struct stopped){0};
+    else if (!err)
+        arrive(s, cause);
 }
 
 /* A call that waits and that the stop broke off. The kernel begins most anew by itself. Of those that return
@@ -176,10 +187,69 @@ uint64_t stop_end(struct stopped *s)
     if (!s->tid || s->late)
         return 0;
     begin_call_anew(s);
-    bool killed = ptrace(PTRACE_DETACH, s->tid, NULL, (void *)(intptr_t)s->signal) < 0;
+    s->writes = s->interrupted && s->call >= 0 && rest_begin(s->tid, &s->rest);
+    s->late = s->writes || ptrace(PTRACE_DETACH, s->tid, NULL, (void *)(intptr_t)s->signal) < 0;
     uint64_t held_ns = clock_ns() - s->since_ns;
-    s->late = killed;
-    if (!killed)
+    if (s->writes)
+        begin_to_write(s);
+    if (!s->late)
         *s = (struct stopped){0};
     return held_ns;
+}
+
+/* Late ------------------------------------------------------------------------------------------------- */
+
+/* Another thread's exec ends a thread of which we hear no more: its number is that thread's then. */
+static void poll_one(struct stopped *s)
+{
+    int cause = 0, err = take_stop(s, &cause);
+    if (err == -EAGAIN && is_ours(s->tid))
+        return;
+    if (err)
+        *s = (struct stopped){0};
+    else
+        arrive(s, cause);
+}
+
+bool late_allows(const struct late *l, pid_t tid)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->threads[i].tid == tid || !l->threads[i].writes)
+            return false;
+    }
+    return l->count < LATE_THREADS_MAX;
+}
+
+void late_add(struct late *l, struct stopped *s)
+{
+    l->threads[l->count++] = *s;
+    *s = (struct stopped){0};
+}
+
+void late_poll(struct late *l)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < l->count; i++) {
+        poll_one(&l->threads[i]);
+        if (l->threads[i].tid)
+            l->threads[kept++] = l->threads[i];
+    }
+    l->count = kept;
+}
+
+bool late_claims(const struct late *l, pid_t pid)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->threads[i].tid == pid || !l->threads[i].writes)
+            return true;
+    }
+    return false;
+}
+
+void late_interrupt(struct late *l)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->threads[i].writes)
+            ptrace(PTRACE_INTERRUPT, l->threads[i].tid, NULL, NULL);
+    }
 }

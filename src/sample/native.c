@@ -47,20 +47,13 @@ static bool begin(struct target *t, uint64_t now_ns)
     return n->open;
 }
 
-/* A thread that is on its way to its stop or its end: until it is there, no other is held. */
-static void leave_late(struct target *t)
-{
-    t->s->late = t->natives.held;
-    t->natives.held = (struct stopped){0};
-}
-
 void target_let_go(struct target *t)
 {
     struct stopped *held = &t->natives.held;
     if (held->tid)
         histogram_add(&t->s->pauses, stop_end(held), 1);
     if (held->tid)
-        leave_late(t);
+        late_add(&t->s->late, held);
 }
 
 void target_forget_native(struct target *t)
@@ -99,13 +92,13 @@ static bool take_running(struct target *t, struct thread *thread, uint64_t now_n
 {
     struct natives *n = &t->natives;
     struct sampling *s = t->s;
-    if (s->late.tid)
+    if (!late_allows(&s->late, thread->tid))
         return false;
     int err = stop_thread(t->pid, thread->tid, s->patience_ns, &n->held);
     if (err == -EPERM)
         note(t, now_ns, NO_STOP);
     if (err == -EAGAIN)
-        leave_late(t);
+        late_add(&s->late, &n->held);
     if (err)
         return false;
     s->stops++;

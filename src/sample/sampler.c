@@ -120,7 +120,8 @@ static void take_signals(struct sampler *s)
         case SIGNAL_CHILD:
             /* Waiting for the child would take the stop of a thread that is late, which then stood for ever:
              * first that thread goes on, for which this signal comes. */
-            if (stop_late(&s->sampling.late) && s->options->own_child)
+            late_poll(&s->sampling.late);
+            if (s->options->own_child && !late_claims(&s->sampling.late, s->root))
                 look_for_end(s);
             break;
         case SIGNAL_STOP:
@@ -288,15 +289,26 @@ static int start(struct sampler *s)
     return err;
 }
 
-/* A thread that is late is let go on. One that is not of our child the end of zond lets go on after a second,
- * too. */
-static void end_late(struct sampler *s)
+/* Waits until no thread is ours any more. */
+static void poll_late(struct sampler *s, uint64_t patience_ns)
 {
     const struct timespec glance = {.tv_nsec = (long)NS_PER_MS};
-    uint64_t until_ns = clock_ns() + PATIENCE_ONCE_NS;
-    while (s->sampling.late.tid && !stop_late(&s->sampling.late) &&
-           (s->options->own_child || clock_ns() < until_ns))
+    uint64_t until_ns = clock_ns() + patience_ns;
+    for (;;) {
+        late_poll(&s->sampling.late);
+        if (!s->sampling.late.count || clock_ns() >= until_ns)
+            return;
         nanosleep(&glance, NULL);
+    }
+}
+
+/* A thread that is late is let go on; one whose write does not end within a second is told what it has
+ * written. One that is not of our child the end of zond lets go on after another second, too. */
+static void end_late(struct sampler *s)
+{
+    poll_late(s, PATIENCE_ONCE_NS);
+    late_interrupt(&s->sampling.late);
+    poll_late(s, s->options->own_child ? UINT64_MAX / 2 : PATIENCE_ONCE_NS);
 }
 
 static void stop(struct sampler *s)

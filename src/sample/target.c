@@ -269,7 +269,7 @@ static void check_program(struct target *t, uint64_t now_ns)
         return;
     write_exit(t, now_ns, REC_NO_CODE, 0);
     leave_python(t);
-    stop_late(&t->s->late);
+    late_poll(&t->s->late);
     t->born = st;
     begin(t, now_ns);
 }

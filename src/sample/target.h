@@ -33,7 +33,7 @@ struct sampling {
     bool native_now;                 /* at this look, and */
     bool native_once;                /* at no other */
     uint64_t patience_ns;            /* how long to wait for a thread to stop */
-    struct stopped late;             /* one that did not in time */
+    struct late late;                /* threads that are still ours */
     struct histogram pauses;         /* for how long threads were held, ns, since the last flush */
     uint64_t stops;                  /* threads stopped for them */
     uint64_t mismatches;             /* stacks whose native and Python frames did not fit */

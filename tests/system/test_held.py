@@ -18,6 +18,7 @@ from system.drive import (
     ZOND,
     check_free,
     check_readable,
+    end_of,
     functions,
     needs_root,
     pythons,
@@ -256,6 +257,150 @@ def test_a_program_that_has_confined_itself(what: str, status: int, tmp_path: Pa
     assert ran.status == status, ran.err
     found = check_readable(ran.recording)
     assert status < 0 or {"waits", "clock_nanosleep"} <= set(functions(found))
+
+
+# Writes 2 MiB by one call of the kind argv[1], to a reader that takes a little at a time, again and again; tells of
+# each call what it wrote. argv[2]: "alarms" has a handler run every 2 ms meanwhile, so that calls end early, and goes
+# on as a program has to. What arrived is what was written: nothing twice, nothing left out.
+WRITES = """\
+import os, pty, signal, socket, sys, threading, tty, zlib
+
+def terminal():
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    return ours, theirs
+
+def sockets():
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()
+
+kind, alarms = sys.argv[1], sys.argv[2] == "alarms"
+reader, writer = {"pipe": os.pipe, "terminal": terminal, "socket": sockets, "send": sockets}[kind]()
+end = socket.socket(fileno=writer) if kind == "send" else None
+data = os.urandom(2 << 20)
+arrived, went, short = zlib.crc32(b""), zlib.crc32(b""), 0
+
+def reads():
+    global arrived
+    while piece := os.read(reader, 40_000):
+        arrived = zlib.crc32(piece, arrived)
+
+thread = threading.Thread(target=reads)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+thread.start()
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+signal.signal(signal.SIGALRM, lambda *_: None)
+if alarms: signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+for _ in range(10 if kind == "terminal" else 60):
+    rest = memoryview(data)
+    while rest:
+        count = end.send(rest) if end else os.write(writer, rest)
+        went = zlib.crc32(rest[:count], went)
+        rest = rest[count:]
+        short += bool(rest)
+signal.setitimer(signal.ITIMER_REAL, 0)
+if end: end.shutdown(socket.SHUT_RDWR)
+if kind == "terminal":
+    while arrived != went: pass
+    os._exit(5 if not short else 6)
+if not end: os.close(writer)
+thread.join()
+sys.exit((3 if arrived != went else 5 if not short else 6))
+"""
+
+
+@pytest.mark.parametrize("kind", ["pipe", "terminal", "socket", "send"])
+@pytest.mark.parametrize(("meanwhile", "status"), [("nothing", 5), ("alarms", 6)])
+def test_what_is_written_by_one_call(kind: str, meanwhile: str, status: int, tmp_path: Path) -> None:
+    """A call that waits for its reader writes all of it, though its thread is held; signals end it early as ever."""
+    ran = run_code(tmp_path, WRITES, kind, meanwhile, options=ALWAYS_HELD)
+    assert ran.status == status, ran.err
+    assert check_readable(ran.recording)["sampling"]["pause_us"]["p50"] > 0
+
+
+# The same for what is received by a call that waits for all.
+RECEIVES = """\
+import os, signal, socket, sys, threading, zlib
+
+alarms = sys.argv[1] == "alarms"
+ours, theirs = socket.socketpair()
+data = memoryview(os.urandom(2 << 20))
+sent = zlib.crc32(b"")
+
+def sends():
+    global sent
+    for _ in range(60):
+        for start in range(0, len(data), 40_000):
+            theirs.sendall(data[start:start + 40_000])
+        sent = zlib.crc32(data, sent)
+
+thread = threading.Thread(target=sends)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+thread.start()
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+signal.signal(signal.SIGALRM, lambda *_: None)
+if alarms: signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+arrived, short = zlib.crc32(b""), 0
+for _ in range(60):
+    rest = len(data)
+    while rest:
+        piece = ours.recv(rest, socket.MSG_WAITALL)
+        arrived = zlib.crc32(piece, arrived)
+        rest -= len(piece)
+        short += bool(rest)
+signal.setitimer(signal.ITIMER_REAL, 0)
+thread.join()
+sys.exit((3 if arrived != sent else 5 if not short else 6))
+"""
+
+
+@pytest.mark.parametrize(("meanwhile", "status"), [("nothing", 5), ("alarms", 6)])
+def test_what_is_received_by_one_call(meanwhile: str, status: int, tmp_path: Path) -> None:
+    ran = run_code(tmp_path, RECEIVES, meanwhile, options=ALWAYS_HELD)
+    assert ran.status == status, ran.err
+    assert check_readable(ran.recording)["sampling"]["pause_us"]["p50"] > 0
+
+
+# Writes much by each call, for as long as somebody reads.
+WRITES_ON = """\
+import os, signal
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+os.write(1, b"ready\\n")
+data = bytes(8 << 20)
+while True:
+    os.write(1, data)
+"""
+
+
+def test_the_reader_of_a_write_ends(tmp_path: Path) -> None:
+    """SIGPIPE and EPIPE come as ever, in the middle of a write that was held."""
+    recording = tmp_path / "run.zond"
+    for i in range(20):
+        with started(ZOND, "run", "-q", *ALWAYS_HELD, "-o", recording, "--", PYTHON, "-c", WRITES_ON) as recorder:
+            assert recorder.stdout
+            for _ in range(20 * i):
+                os.read(recorder.stdout.fileno(), 1 << 16)
+            recorder.stdout.close()
+            assert end_of(recorder) == -signal.SIGPIPE
+        check_readable(recording)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_zond_ends_while_a_write_waits(number: int, tmp_path: Path) -> None:
+    """The program goes on writing, untraced, as soon as its reader goes on reading."""
+    recording = tmp_path / "attach.zond"
+    with started(PYTHON, "-c", WRITES_ON) as writer:
+        assert writer.stdout
+        for _ in range(10):
+            with started(ZOND, "attach", "-q", *ALWAYS_HELD, "-o", recording, str(writer.pid), ready=False) as recorder:
+                for _ in range(200):
+                    os.read(writer.stdout.fileno(), 1 << 16)
+                    time.sleep(0.0005)
+                recorder.send_signal(number)
+                recorder.wait(TIMEOUT)
+            check_free(writer.pid)
+        for _ in range(2000):
+            assert os.read(writer.stdout.fileno(), 1 << 16)
 
 
 # Makes itself unreadable after so many seconds, and computes on.
