@@ -177,8 +177,16 @@ static bool becomes_stopped(pid_t pid)
     return false;
 }
 
+/* Since we were told last that it stopped? */
+static bool has_stopped_again(pid_t pid)
+{
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 && info.si_pid;
+}
+
 /* The child stopped: stop by the same signal, so that the shell learns of it, and go on together. SIGSTOP is
- * not followed: whoever sent it meant the child. */
+ * not followed: whoever sent it meant the child. By the time that we get a CPU again it may have gone on,
+ * too, and have been stopped again: that is for the next poll. */
 static void follow_stop(pid_t pid, int number)
 {
     sigset_t set;
@@ -189,7 +197,7 @@ static void follow_stop(pid_t pid, int number)
     raise(number);
     sigprocmask(SIG_UNBLOCK, &set, NULL); /* here we stand still */
     sigprocmask(SIG_BLOCK, &set, NULL);
-    if (is_stopped(pid))
+    if (is_stopped(pid) && !has_stopped_again(pid))
         kill(pid, SIGCONT);
 }
 
