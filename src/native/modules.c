@@ -35,7 +35,7 @@ static const uint8_t frame_header[] = {1, 0x1b, 0x03, 0x3b};
  * is none, but memory that a compiler shares with itself. symbols: once `indexed`. */
 struct module {
     struct module *next;
-    const struct modules *of;
+    struct modules *of;
     bool reported; /* at the last reading of the maps */
     bool unreadable;
     bool indexed;
@@ -46,20 +46,52 @@ struct module {
     void *image; /* of what lies in no file */
 };
 
-/* A file as the process has it mapped, also one of a container or one that was replaced since. */
-struct wanted {
-    const struct source *source;
-    const char *path;
-    int fd;
+/* A file's mapping but for its path, which its module has. The kernel makes the text of all anew at each
+ * reading, in a millisecond for a process of many libraries: too long to read it for each of them. */
+struct mapping {
+    uint64_t start, end, offset, inode;
 };
 
-static int open_if_wanted(void *ctx, const struct proc_map *map)
+static int keep_mapping(void *ctx, const struct proc_map *map)
 {
-    struct wanted *w = ctx;
-    if (strcmp(map->path, w->path) != 0)
-        return 0;
-    w->fd = source_open_mapped(w->source, map);
-    return 1;
+    struct modules *m = ctx;
+    struct mapping *list = list_room(m->mappings, &m->mapping_cap, m->mapping_count, sizeof(*list));
+    if (!list)
+        return -ENOMEM;
+    m->mappings = list;
+    m->mappings[m->mapping_count++] = (struct mapping){map->start, map->end, map->offset, map->inode};
+    return 0;
+}
+
+static void read_mappings(struct modules *m)
+{
+    m->mapping_count = 0;
+    source_maps(&m->source, keep_mapping, m);
+}
+
+static const struct mapping *mapping_at(const struct modules *m, uint64_t start)
+{
+    size_t i = list_up_to(m->mappings, m->mapping_count, sizeof(*m->mappings), start);
+    return i && m->mappings[i - 1].start == start ? &m->mappings[i - 1] : NULL;
+}
+
+/* The file at an address as the process has it mapped, also one of a container or one that was replaced
+ * since. libdwfl read the maps by itself, later: one that it knows may be new to us. */
+static int open_mapped(struct modules *m, const char *path, uint64_t start)
+{
+    const struct mapping *found = mapping_at(m, start);
+    if (!found) {
+        read_mappings(m);
+        found = mapping_at(m, start);
+    }
+    if (!found)
+        return -ENOENT;
+    struct proc_map map = {.start = found->start,
+                           .end = found->end,
+                           .offset = found->offset,
+                           .inode = found->inode,
+                           .path = path};
+    return source_open_mapped(&m->source, &map);
 }
 
 /* The vDSO lies in memory alone. */
@@ -81,12 +113,11 @@ static int find_elf(Dwfl_Module *module, void **data, const char *name, Dwarf_Ad
                     Elf **elf)
 {
     const struct module *own = *data;
-    struct wanted w = {.source = &own->of->source, .path = name, .fd = -1};
     if (name[0] != '/')
         return find_vdso(module, data, name, base, file, elf);
-    source_maps(w.source, open_if_wanted, &w);
-    *file = w.fd >= 0 ? strdup(name) : NULL;
-    return w.fd;
+    int fd = open_mapped(own->of, name, base);
+    *file = fd >= 0 ? strdup(name) : NULL;
+    return fd < 0 ? -1 : fd;
 }
 
 static int keep_module(Dwfl_Module *module, void **data, const char *name, Dwarf_Addr start, void *arg)
@@ -178,6 +209,7 @@ static int report(struct modules *m)
 {
     for (struct module *own = m->list; own; own = own->next)
         own->reported = false;
+    read_mappings(m);
     int err = m->source.core ? report_core(m) : dwfl_linux_proc_report(m->dwfl, m->source.pid);
     if (dwfl_report_end(m->dwfl, NULL, NULL) != 0 && !err)
         err = EINVAL;
@@ -215,6 +247,7 @@ void modules_release(struct modules *m)
         m->list = own->next;
         free_module(own);
     }
+    free(m->mappings);
     *m = (struct modules){0};
 }
 

@@ -12,11 +12,15 @@
 #include <elfutils/libdwfl.h>
 
 struct module;
+struct mapping;
 
+/* mappings: of files, by address, as they were when the maps were read last. */
 struct modules {
     struct source source;
     Dwfl *dwfl;
     struct module *list;
+    struct mapping *mappings;
+    size_t mapping_count, mapping_cap;
 };
 
 /* Reads the maps of the process. It keeps its place until it is released. 0 or a negative errno; m needs no
