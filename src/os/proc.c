@@ -165,6 +165,22 @@ int proc_uid(pid_t pid, uid_t *out)
     return 0;
 }
 
+int proc_memory(pid_t pid, uint64_t *now, uint64_t *peak)
+{
+    static const char peak_key[] = "\nVmHWM:", now_key[] = "\nVmRSS:";
+    char path[64], text[4096];
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    ssize_t n = slurp(path, text, sizeof(text));
+    if (n < 0)
+        return (int)n;
+    const char *most = strstr(text, peak_key), *rss = strstr(text, now_key);
+    if (!most || !rss)
+        return -ENODATA; /* it is ending, and has given up its memory */
+    *peak = strtoull(most + sizeof(peak_key) - 1, NULL, 10) * 1024;
+    *now = strtoull(rss + sizeof(now_key) - 1, NULL, 10) * 1024;
+    return 0;
+}
+
 int proc_same_ns(pid_t pid, const char *name)
 {
     char path[64];

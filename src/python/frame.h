@@ -1,5 +1,5 @@
-/* frame: what one frame of Python says, out of a copy of its memory or out of that memory itself. Shared by who
- * looks from outside (stack.h) and by the agent, which looks at its own thread: knows neither.
+/* frame: what one frame of Python says, out of a copy of its memory or out of that memory itself. Shared by
+ * who looks from outside (stack.h) and by the agent, which looks at its own thread: knows neither.
  */
 #ifndef ZOND_PYTHON_FRAME_H
 #define ZOND_PYTHON_FRAME_H
@@ -24,9 +24,9 @@ bool py_frame_is_shim(const struct layout *l, const uint8_t *copy);
 /* Has the frame been left? Later versions clear its code then, up to 3.10 its state tells. */
 bool py_frame_was_left(const struct layout *l, const struct py_frame *frame, const uint8_t *copy);
 
-/* The instruction's offset in bytes from the start of its code, where tlbc is 0. An instruction before the first
- * one is a frame that has not begun: it counts as the first. Nothing is checked: memory that makes no sense
- * gives an offset beyond the code. */
+/* The instruction's offset in bytes from the start of its code, where tlbc is 0. An instruction before the
+ * first one is a frame that has not begun: it counts as the first. Nothing is checked: memory that makes no
+ * sense gives an offset beyond the code. */
 uint64_t py_frame_offset(const struct layout *l, const struct py_frame *frame);
 
 #endif
