@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "base/list.h"
+#include "base/map.h"
 #include "feed/heap.h"
 #include "feed/stacks.h"
 #include "os/proc.h"
@@ -51,7 +52,13 @@
 #define VARIABLE_MAX 64
 #define EVENTS_MAX 64
 
-/* Of one program image. seen: of all sites, as they were written last. index: in the recording, NOT_SENT
+/* Stacks that are one in the recording: the agent tells them apart by their instructions, not by their lines.
+ * As they are, and as they were when they were looked at before. */
+struct group {
+    struct rec_heap_site sums, before;
+};
+
+/* Of one program image. index: in the recording, NOT_SENT
  * before. ended: nothing comes any more; it is forgotten when it is written. */
 struct client {
     pid_t pid;
@@ -60,8 +67,11 @@ struct client {
     uint32_t tail;
     struct heap *heap;
     struct feed_stacks stacks;
-    struct heap_site *seen;
-    size_t seen_count, seen_cap;
+    struct group *groups;
+    size_t group_count, group_cap;
+    struct map group_of; /* by the recording's node */
+    uint32_t *group;     /* of each of the first `grouped` sites */
+    size_t grouped, grouped_cap;
     uint64_t started_ns;
     uint64_t point_ns, sites_ns;
     struct rec_heap_point points[POINTS_MAX];
@@ -162,7 +172,9 @@ static void client_free(struct client *client)
         close(client->pidfd);
     heap_free(client->heap);
     feed_stacks_release(&client->stacks);
-    free(client->seen);
+    free(client->groups);
+    free(client->group);
+    map_release(&client->group_of);
     free(client);
 }
 
@@ -262,6 +274,7 @@ static int new_client(struct feed *f, pid_t pid, struct client **out, int *fd)
     client->pid = pid;
     client->pidfd = -1;
     client->index = NOT_SENT;
+    map_init(&client->group_of);
     client->started_ns = client->sites_ns = clock_ns();
     int err = heap_new(&client->heap);
     if (!err)
@@ -459,10 +472,41 @@ void feed_free(struct feed *f)
 
 /* Writing ----------------------------------------------------------------------------------------------- */
 
-static bool same_sums(const struct heap_site *a, const struct heap_site *b)
+static bool same_sums(const struct rec_heap_site *a, const struct rec_heap_site *b)
 {
     return a->allocated == b->allocated && a->allocations == b->allocations && a->freed == b->freed &&
            a->frees == b->frees && a->peak == b->peak;
+}
+
+/* The group of a site that has none yet; false: no memory. */
+static bool find_group(struct client *client, struct rec_writer *w, uint32_t stack, uint32_t *group)
+{
+    uint32_t node = feed_stacks_node(&client->stacks, client->channel, w, stack);
+    *group = map_get(&client->group_of, node);
+    if (*group != MAP_NONE)
+        return true;
+    struct group *groups =
+        list_room(client->groups, &client->group_cap, client->group_count, sizeof(*groups));
+    if (!groups)
+        return false;
+    client->groups = groups;
+    *group = (uint32_t)client->group_count;
+    groups[client->group_count++] = (struct group){.sums.heap = client->index, .sums.stack = node};
+    return map_put(&client->group_of, node, *group) == 0;
+}
+
+/* Finds the groups of new sites; false: no memory. */
+static bool group_sites(struct client *client, struct rec_writer *w, const struct heap_site *sites,
+                        size_t count)
+{
+    while (client->grouped < count) {
+        uint32_t *list = list_room(client->group, &client->grouped_cap, client->grouped, sizeof(*list));
+        client->group = list ? list : client->group;
+        if (!list || !find_group(client, w, sites[client->grouped].stack, &list[client->grouped]))
+            return false;
+        client->grouped++;
+    }
+    return true;
 }
 
 /* The sums that changed since they were written. */
@@ -470,27 +514,24 @@ static void write_sites(struct client *client, struct rec_writer *w)
 {
     size_t count;
     const struct heap_site *sites = heap_sites(client->heap, &count);
+    if (!group_sites(client, w, sites, count))
+        return;
+    for (size_t i = 0; i < client->group_count; i++) {
+        struct rec_heap_site *sums = &client->groups[i].sums;
+        client->groups[i].before = *sums;
+        *sums = (struct rec_heap_site){.heap = sums->heap, .stack = sums->stack};
+    }
     for (size_t i = 0; i < count; i++) {
-        struct heap_site now = sites[i];
-        now.peak = heap_at_peak(client->heap, &sites[i]);
-        if (i == client->seen_count) {
-            struct heap_site *seen = list_room(client->seen, &client->seen_cap, i, sizeof(*seen));
-            if (!seen)
-                return;
-            client->seen = seen;
-            seen[client->seen_count++] = (struct heap_site){0};
-        }
-        if (same_sums(&client->seen[i], &now))
-            continue;
-        client->seen[i] = now;
-        rec_heap_site(w, &(struct rec_heap_site){
-                             .heap = client->index,
-                             .stack = feed_stacks_node(&client->stacks, client->channel, w, now.stack),
-                             .allocated = now.allocated,
-                             .allocations = now.allocations,
-                             .freed = now.freed,
-                             .frees = now.frees,
-                             .peak = now.peak});
+        struct rec_heap_site *sums = &client->groups[client->group[i]].sums;
+        sums->allocated += sites[i].allocated;
+        sums->allocations += sites[i].allocations;
+        sums->freed += sites[i].freed;
+        sums->frees += sites[i].frees;
+        sums->peak += heap_at_peak(client->heap, &sites[i]);
+    }
+    for (size_t i = 0; i < client->group_count; i++) {
+        if (!same_sums(&client->groups[i].sums, &client->groups[i].before))
+            rec_heap_site(w, &client->groups[i].sums);
     }
 }
 
