@@ -197,7 +197,7 @@ static void take_point(struct client *client, uint64_t now_ns)
     read_rss(client, now_ns);
     client->point_ns = now_ns;
     if (client->point_count == POINTS_MAX)
-        return;
+        client->point_count--;
     struct heap_sum sum = heap_sum(client->heap);
     client->points[client->point_count++] = (struct rec_heap_point){.time_ns = now_ns,
                                                                     .live = sum.live,

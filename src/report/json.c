@@ -143,10 +143,11 @@ static json_t *sampling_object(const struct profile *p)
         (json_int_t)profile_sum(p)->samples, "pause_us", "p50", pause_us(p, 0.5), "p90", pause_us(p, 0.9),
         "max", pause_us(p, 1), "sampler_cpu_s", measured ? seconds(st->cpu_ns) : json_null());
     json_t *missed =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "missed", loss(p, REC_LOSS_MISSED), "torn",
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "missed", loss(p, REC_LOSS_MISSED), "torn",
                   loss(p, REC_LOSS_TORN), "dropped", loss(p, REC_LOSS_DROPPED), "unreadable",
                   loss(p, REC_LOSS_UNREADABLE), "truncated", loss(p, REC_LOSS_TRUNCATED), "unseen_processes",
-                  loss(p, REC_LOSS_PROCESS), "unwritten", loss(p, REC_LOSS_WRITE), "losses", losses(p));
+                  loss(p, REC_LOSS_PROCESS), "unwritten", loss(p, REC_LOSS_WRITE), "unrecorded_allocations",
+                  loss(p, REC_LOSS_MEMORY), "losses", losses(p));
     json_object_update_missing(o, missed);
     json_decref(missed);
     return o;
