@@ -33,11 +33,12 @@ struct mapping {
     bool part;
 };
 
-/* What is at the old address of a move. counted: it was announced. */
+/* What is at the old address of a move. counted: it was announced; frees: so many were counted for it. */
 struct moving {
     uint32_t token;
     bool mapping;
     bool counted;
+    uint64_t frees;
     struct block block;
 };
 
@@ -346,7 +347,7 @@ static bool end_move(struct heap *h, uint32_t token, struct moving *out)
 
 static void move(struct heap *h, uint32_t ticket, const struct channel_event *e)
 {
-    struct moving m = {.token = ticket};
+    struct moving m = {.token = ticket, .frees = 1};
     m.counted = e->address && take_out(h, e->address, &m.block);
     if (m.counted)
         subtract(h, m.block.site, m.block.size, true);
@@ -357,28 +358,33 @@ static void remap(struct heap *h, uint32_t ticket, const struct channel_event *e
 {
     struct moving m = {.token = ticket, .mapping = true, .block = {.address = e->address}};
     size_t i = first_behind(h, e->address);
-    uint64_t before = h->sum.live;
-    m.block.site = i < h->mapping_count ? h->mappings[i].site : 0;
-    unmap(h, e->address, e->size);
-    m.block.size = before - h->sum.live;
+    if (i < h->mapping_count) {
+        uint64_t live = h->sum.live;
+        m.block.site = h->mappings[i].site;
+        uint64_t frees = h->sites[m.block.site].frees;
+        unmap(h, e->address, e->size);
+        m.block.size = live - h->sum.live;
+        m.frees = h->sites[m.block.site].frees - frees;
+    }
     m.counted = m.block.size != 0;
     begin_move(h, m);
 }
 
 /* As if nothing had been: the free that was counted is taken back. */
-static void stay(struct heap *h, const struct moving *m)
+static void stay(struct heap *h, const struct moving *m, uint64_t now_ns)
 {
     struct heap_site *site = &h->sites[m->block.site];
     note_peak(h, site);
     site->freed -= m->block.size;
+    site->frees -= m->frees;
     h->sum.live += m->block.size;
     if (m->mapping) {
-        struct mapping again = {m->block.address, m->block.address + m->block.size, m->block.site, true};
+        struct mapping again = {m->block.address, m->block.address + m->block.size, m->block.site, !m->frees};
         insert_mapping(h, first_behind(h, again.start), again);
     } else {
-        site->frees--;
         put_block(h, &m->block);
     }
+    look_for_peak(h, now_ns);
 }
 
 static void moved(struct heap *h, const struct channel_event *e, uint64_t now_ns)
@@ -390,7 +396,7 @@ static void moved(struct heap *h, const struct channel_event *e, uint64_t now_ns
     else if (known && m.counted && e->kind == CHANNEL_REMAPPED)
         map_memory(h, e, now_ns);
     else if (known && m.counted && e->kind == CHANNEL_STAYED)
-        stay(h, &m);
+        stay(h, &m, now_ns);
 }
 
 void heap_take(struct heap *h, uint32_t ticket, const struct channel_event *e, uint64_t now_ns)
