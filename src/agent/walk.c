@@ -2,9 +2,10 @@
  * place: no frame of a thread changes while that thread is here, so nothing is copied, locked or counted, and
  * the GIL is not asked for.
  *
- * Most stacks are that of the probe before with another innermost part. What was walked last is kept, so that
- * only the frames that differ are looked up. It is kept in slots that threads take in turns, not by thread:
- * threads come and go, and some have small stacks.
+ * Most stacks are that of the probe before with another innermost part. What was walked last is kept: once a
+ * frame is met that is where one was, it is enough to see that this one and all outside of it still say the
+ * same. It is kept in slots that threads take in turns, not by thread: threads come and go, and some have
+ * small stacks.
  *
  * A stack that is too deep keeps its innermost frames, few enough that a recursion does not make ever new
  * ones.
@@ -22,12 +23,13 @@
 #include "python/lines.h"
 #include "python/unicode.h"
 
-#define DEPTH_MAX 1024
+/* Frames, with those between C and Python; and of a deeper stack. */
+#define DEPTH_MAX 4096
 #define DEPTH_KEPT 128
-/* A corrupted list of frames ends somewhere. */
-#define WALK_MAX 1000000
 
-#define SLOTS 64
+#define SLOTS 32
+/* Frames are found by their address. */
+#define WHERE 1024
 
 /* Longer names are cut at so many characters. */
 #define TEXT_MAX (CHANNEL_TEXT_MAX / UNICODE_UTF8_MAX)
@@ -35,20 +37,24 @@
 /* A bytes object of this size is no line table. */
 #define LINES_MAX (16u << 20)
 
-/* One frame: code is an address, identity a hash of what its code object says, offset that of the
- * instruction. */
+/* One frame, by its address, with what tells that it is as it was: its instruction, and of its code object,
+ * whose address may be used again, some of what that says. lines 0: it is none of a function. */
 struct step {
-    uint64_t code, identity, offset;
+    uint64_t at;
+    uint64_t code, instr;
+    uint64_t lines, name;
 };
 
-/* taken: by the thread that walks. steps, nodes: the last stack, outermost frame first, of `channel`; walked:
- * the present one, innermost first. */
+/* taken: by the thread that walks. steps, nodes: the last stack, outermost frame first, of `channel`; where:
+ * 1 + the index of a step, by a hash of its address, if it is still there. walked: the new part of the
+ * present one, innermost first. */
 struct slot {
     atomic_flag taken;
     uint32_t depth;
     const struct channel *channel;
-    struct step steps[DEPTH_MAX];
+    uint16_t where[WHERE];
     uint32_t nodes[DEPTH_MAX];
+    struct step steps[DEPTH_MAX];
     struct step walked[DEPTH_MAX];
 };
 
@@ -154,53 +160,85 @@ static void rebase_tlbc(struct py_frame *frame)
         frame->instr = frame->instr - start + frame->code + l->code.bytecode;
 }
 
-static uint64_t mix(uint64_t hash, uint64_t value)
-{
-    hash = (hash ^ value) * 0xff51afd7ed558ccdu;
-    return hash ^ hash >> 32;
-}
-
-/* An address is used again: what tells a code object from the one that was there before. */
-static uint64_t identity_of(uint64_t code)
-{
-    const struct layout *l = &python.layout;
-    const uint8_t *object = at_address(code);
-    uint64_t hash = mix(code, word(object, l->code.filename));
-    hash = mix(hash, word(object, l->code.name));
-    hash = mix(hash, word(object, l->code.linetable));
-    return mix(hash, number(object, l->code.firstlineno));
-}
-
 /* A frame may run something else, of an extension. */
 static bool is_code(uint64_t object)
 {
     return word(at_address(object), python.layout.object.type) == python.code_type;
 }
 
-/* The frames of this thread, innermost first, into walked. Returns how many, cut if need be. */
-static uint32_t walk(struct slot *slot, struct channel *c)
+static inline uint64_t raw_instr(const struct layout *l, const uint8_t *frame)
+{
+    return l->frame.lasti_unit ? number(frame, l->frame.instr) : word(frame, l->frame.instr);
+}
+
+/* The frame at an address. */
+static struct step read_step(uint64_t at)
 {
     const struct layout *l = &python.layout;
-    uint64_t at = innermost_frame();
-    uint32_t depth = 0;
-    for (uint32_t i = 0; at && i < WALK_MAX; i++) {
-        const uint8_t *frame_at = at_address(at);
-        struct py_frame frame = {0};
-        bool shim = py_frame_is_shim(l, frame_at);
-        if (!shim)
-            frame = py_frame_of(l, at, frame_at);
-        if (!shim && !py_frame_was_left(l, &frame, frame_at) && is_code(frame.code)) {
-            if (depth == DEPTH_MAX) {
-                atomic_fetch_add_explicit(&c->truncated, 1, memory_order_relaxed);
-                return DEPTH_KEPT;
-            }
-            rebase_tlbc(&frame);
-            slot->walked[depth++] =
-                (struct step){frame.code, identity_of(frame.code), py_frame_offset(l, &frame)};
+    const uint8_t *copy = at_address(at);
+    struct py_frame frame = py_frame_of(l, at, copy);
+    struct step step = {.at = at, .code = frame.code, .instr = raw_instr(l, copy)};
+    if (py_frame_is_shim(l, copy) || py_frame_was_left(l, &frame, copy) || !is_code(frame.code))
+        return step;
+    step.lines = word(at_address(frame.code), l->code.linetable);
+    step.name = word(at_address(frame.code), l->code.name);
+    return step;
+}
+
+/* Is it as it was? */
+static inline bool holds(const struct layout *l, const struct step *step)
+{
+    const uint8_t *frame = at_address(step->at);
+    uint64_t code = word(frame, l->frame.code) & ~(uint64_t)l->frame.code_tag_mask;
+    if (code != step->code || raw_instr(l, frame) != step->instr)
+        return false;
+    const uint8_t *object = at_address(code);
+    return !step->lines ||
+           (word(object, l->code.linetable) == step->lines && word(object, l->code.name) == step->name);
+}
+
+/* Are the step and all outside of it as they were? Else *beyond: the innermost one that cannot be. */
+static bool all_hold(const struct slot *slot, uint32_t index, uint32_t *beyond)
+{
+    const struct layout *l = &python.layout;
+    for (uint32_t i = index;; i--) {
+        uint64_t caller = i ? slot->steps[i - 1].at : 0;
+        if (!holds(l, &slot->steps[i]) || word(at_address(slot->steps[i].at), l->frame.previous) != caller) {
+            *beyond = i;
+            return false;
         }
-        at = word(frame_at, l->frame.previous);
+        if (!i)
+            return true;
     }
-    return depth;
+}
+
+static uint16_t *where_of(struct slot *slot, uint64_t at)
+{
+    return &slot->where[(at >> 4 ^ at >> 14) % WHERE];
+}
+
+/* How many of the steps that are kept hold, from the outermost on, given the frame at `at`: 0 unless that is
+ * the innermost of them. */
+static uint32_t kept_of(struct slot *slot, uint64_t at, uint32_t *beyond)
+{
+    uint32_t kept = *where_of(slot, at);
+    if (!kept || kept > slot->depth || kept > *beyond || slot->steps[kept - 1].at != at)
+        return 0;
+    return all_hold(slot, kept - 1, beyond) ? kept : 0;
+}
+
+/* The frames of this thread into `walked`, up to the first of those that are kept, *kept of them. Returns how
+ * many. */
+static uint32_t walk(struct slot *slot, uint32_t *kept)
+{
+    uint64_t at = innermost_frame();
+    uint32_t count = 0, beyond = UINT32_MAX;
+    *kept = 0;
+    while (at && count < DEPTH_MAX && !(*kept = kept_of(slot, at, &beyond))) {
+        slot->walked[count++] = read_step(at);
+        at = word(at_address(at), python.layout.frame.previous);
+    }
+    return at && !*kept ? DEPTH_MAX + 1 : count;
 }
 
 /* Numbers ----------------------------------------------------------------------------------------------- */
@@ -235,20 +273,25 @@ static void fill_code(struct channel *c, uint32_t row, const void *ctx)
     struct channel_code *code = &c->codes[row];
     uint64_t name = word(object, l->code.qualname);
     code->first_line = number(object, l->code.firstlineno);
-    put_text(c, name ? name : word(object, l->code.name), &code->name_at, &code->name_len);
+    put_text(c, name ? name : step->name, &code->name_at, &code->name_len);
     put_text(c, word(object, l->code.filename), &code->file_at, &code->file_len);
 }
 
+/* A place that is not in the tables yet. */
+struct place {
+    const struct step *step;
+    uint64_t offset;
+};
+
 static void fill_frame(struct channel *c, uint32_t row, const void *ctx)
 {
-    const struct step *step = ctx;
+    const struct place *new = ctx;
     const struct layout *l = &python.layout;
-    const uint8_t *object = at_address(step->code);
-    const uint8_t *table = at_address(word(object, l->code.linetable));
-    uint64_t size = table ? word(table, l->bytes.size) : 0;
-    struct py_place place = {.line = number(object, l->code.firstlineno)};
-    if (size && size <= LINES_MAX && step->offset <= UINT32_MAX)
-        place = py_place_of(l->lines_kind, table + l->bytes.data, size, place.line, (uint32_t)step->offset);
+    const uint8_t *table = at_address(new->step->lines);
+    uint64_t size = word(table, l->bytes.size);
+    struct py_place place = {.line = number(at_address(new->step->code), l->code.firstlineno)};
+    if (size && size <= LINES_MAX && new->offset <= UINT32_MAX)
+        place = py_place_of(l->lines_kind, table + l->bytes.data, size, place.line, (uint32_t) new->offset);
     struct channel_frame *frame = &c->frames[row];
     frame->line = place.line;
     frame->end_line = place.end_line;
@@ -256,12 +299,34 @@ static void fill_frame(struct channel *c, uint32_t row, const void *ctx)
     frame->end_column = place.end_column;
 }
 
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * 0xff51afd7ed558ccdu;
+    return hash ^ hash >> 32;
+}
+
+/* Names a code object: by its address, and what tells it from the one that was there before. */
+static uint64_t identity_of(const struct step *step)
+{
+    const struct layout *l = &python.layout;
+    const uint8_t *object = at_address(step->code);
+    uint64_t hash = mix(step->code, word(object, l->code.filename));
+    hash = mix(hash, step->name);
+    hash = mix(hash, step->lines);
+    return mix(hash, number(object, l->code.firstlineno));
+}
+
 static uint32_t node_of(struct channel *c, uint32_t caller, const struct step *step)
 {
-    uint32_t code = tables_code(c, step->identity, fill_code, step);
-    uint64_t place = (uint64_t)code << 32 | (uint32_t)step->offset;
-    uint32_t frame = tables_frame(c, place, fill_frame, step);
-    uint32_t node = tables_node(c, caller, frame);
+    const struct layout *l = &python.layout;
+    if (!step->lines)
+        return caller;
+    struct py_frame frame = py_frame_of(l, step->at, at_address(step->at));
+    rebase_tlbc(&frame);
+    struct place place = {step, py_frame_offset(l, &frame)};
+    uint32_t code = tables_code(c, identity_of(step), fill_code, step);
+    uint32_t row = tables_frame(c, (uint64_t)code << 32 | (uint32_t)place.offset, fill_frame, &place);
+    uint32_t node = tables_node(c, caller, row);
     return node ? node : caller;
 }
 
@@ -281,28 +346,29 @@ static struct slot *take_slot(void)
     }
 }
 
-static bool same(const struct step *a, const struct step *b)
-{
-    return a->identity == b->identity && a->offset == b->offset && a->code == b->code;
-}
-
 uint32_t walk_stack(struct channel *c)
 {
     if (!python.found)
         return 0;
     struct slot *slot = take_slot();
-    uint32_t depth = walk(slot, c), known = 0, node = 0;
     if (slot->channel != c)
         slot->depth = 0;
     slot->channel = c;
-    while (known < depth && known < slot->depth &&
-           same(&slot->steps[known], &slot->walked[depth - 1 - known]))
-        node = slot->nodes[known++];
-    for (; known < depth; known++) {
-        slot->steps[known] = slot->walked[depth - 1 - known];
-        node = slot->nodes[known] = node_of(c, node, &slot->steps[known]);
+    uint32_t kept, count = walk(slot, &kept);
+    if (kept + count > DEPTH_MAX) {
+        atomic_fetch_add_explicit(&c->truncated, 1, memory_order_relaxed);
+        slot->depth = 0;
+        kept = 0;
+        walk(slot, &kept);
+        count = DEPTH_KEPT;
     }
-    slot->depth = depth;
+    uint32_t node = kept ? slot->nodes[kept - 1] : 0;
+    slot->depth = kept + count;
+    for (uint32_t i = kept; i < slot->depth; i++) {
+        slot->steps[i] = slot->walked[--count];
+        *where_of(slot, slot->steps[i].at) = (uint16_t)(i + 1);
+        node = slot->nodes[i] = node_of(c, node, &slot->steps[i]);
+    }
     atomic_flag_clear_explicit(&slot->taken, memory_order_release);
     return node;
 }

@@ -424,10 +424,10 @@ def test_killed_zond_leaves_what_it_has_written(tmp_path: Path) -> None:
 def test_deep_and_many_stacks(tmp_path: Path) -> None:
     """A stack that is too deep keeps its innermost frames, and that is said."""
     code = """\
-sys.setrecursionlimit(5000)
+sys.setrecursionlimit(9000)
 threading.stack_size(1 << 28)
 def deep(n): return deep(n - 1) if n else malloc(1000000)  # deep
-thread = threading.Thread(target=deep, args=(3000,))
+thread = threading.Thread(target=deep, args=(6000,))
 thread.start()
 thread.join()
 os._exit(0)
