@@ -162,6 +162,9 @@ static void moved(uint32_t token, const void *block, size_t size)
     agent_leave();
 }
 
+/* The library's headers call the parameters otherwise. */
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name)
+
 /* malloc and its kin ------------------------------------------------------------------------------------ */
 
 EXPORT void *malloc(size_t size)
@@ -318,3 +321,5 @@ EXPORT void *mremap(void *old, size_t old_size, size_t size, int flags, ...)
     }
     return (void *)now; // NOLINT(performance-no-int-to-ptr)
 }
+
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)

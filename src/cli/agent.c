@@ -3,19 +3,69 @@
 #include "cli/agent.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/base.h"
+#include "elf/elf_file.h"
 
 #define LIBRARY "libzond-agent.so"
 #define PRELOAD "LD_PRELOAD"
 
 /* From the folder of the program: as installed, and as built. */
 static const char *const places[] = {"../lib/zond/" LIBRARY, "../agent/" LIBRARY};
+
+/* Libraries that the program asks for by name are in this section. */
+#define NAMES ".dynstr"
+#define NAMES_MAX (16u << 20)
+
+static bool asks_for(struct elf_file *elf, const char *library)
+{
+    struct elf_section names;
+    if (elf_file_section(elf, NAMES, &names) != 0 || names.size > NAMES_MAX)
+        return false;
+    char *text = malloc(names.size);
+    bool found = text && elf_file_read(elf, names.address, text, names.size) == 0 &&
+                 memmem(text, names.size, library, strlen(library));
+    free(text);
+    return found;
+}
+
+/* Opens the command as execvp would find it; -1: it does not. */
+static int open_command(const char *command)
+{
+    const char *folders = getenv("PATH");
+    char path[PATH_MAX];
+    int fd = -1;
+    if (strchr(command, '/'))
+        return open(command, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    while (folders && fd < 0) {
+        size_t len = strcspn(folders, ":");
+        int n = snprintf(path, sizeof(path), "%.*s/%s", (int)len, folders, command);
+        if (n < (int)sizeof(path) && access(path, X_OK) == 0)
+            fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        folders = folders[len] ? folders + len + 1 : NULL;
+    }
+    return fd;
+}
+
+bool agent_is_refused(const char *command)
+{
+    struct elf_file *elf;
+    int fd = open_command(command);
+    bool refused = false;
+    if (fd < 0)
+        return false;
+    if (elf_file_new(fd, &elf) == 0) {
+        refused = asks_for(elf, "libasan.so");
+        elf_file_free(elf);
+    }
+    close(fd);
+    return refused;
+}
 
 static int find_library(char out[static PATH_MAX])
 {

@@ -275,10 +275,10 @@ static void session_release(struct session *s)
 }
 
 /* What is to be recorded inside of the command: *env is for it, and the caller frees it. */
-static int prepare_memory(struct session *s, char ***env)
+static int prepare_memory(struct session *s, const char *command, char ***env)
 {
     int err = s->o->verb->bit == VERB_MEM ? feed_new(&s->feed) : 0;
-    if (!err && s->feed)
+    if (!err && s->feed && !agent_is_refused(command))
         err = agent_environment(feed_variable(s->feed), env);
     return err;
 }
@@ -305,7 +305,7 @@ int record_command(const struct options *o, struct place *place, struct child_en
         buf_put(&s.command, *word, strlen(*word) + 1);
     int err = signals_init(&s.signals, true);
     if (!err)
-        err = prepare_memory(&s, &env);
+        err = prepare_memory(&s, argv[0], &env);
     if (!err)
         err = child_prepare(&child, argv, env, &s.signals, output_of_child(o));
     status = err ? fail(EXIT_ZOND, "cannot start: %s", strerror(-err)) : record_child(&s, &child);

@@ -594,7 +594,8 @@ void feed_write(struct feed *f, struct rec_writer *w, bool last)
     if (last && !f->served && !f->refused)
         write_loss(
             w, REC_LOSS_MEMORY, 1,
-            "zond's library was not loaded, as by static and set-user-ID programs: memory was not recorded");
+            "zond's library was not loaded, as into programs that are static, set-user-ID or built with "
+            "AddressSanitizer: memory was not recorded");
     if (last && f->refused)
         write_loss(w, REC_LOSS_MEMORY, f->refused,
                    "zond had no room for all processes: the memory of some was not recorded");

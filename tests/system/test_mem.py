@@ -450,6 +450,17 @@ def test_program_that_cannot_be_entered(tmp_path: Path) -> None:
     assert re.search(r"process +\d+: zond's library was not loaded", done.stdout.decode())
 
 
+def test_program_that_would_not_start(tmp_path: Path) -> None:
+    """Built with AddressSanitizer: it runs without the library."""
+    source = tmp_path / "sanitized.c"
+    source.write_text("#include <stdlib.h>\nint main(void) { free(malloc(10)); return 6; }\n")
+    program = tmp_path / "sanitized"
+    subprocess.run([tool("gcc"), "-fsanitize=address", "-o", program, source], check=True)
+    done = zond("mem", "-o", tmp_path / "mem.zond", "--", program)
+    assert done.returncode == 6, done.stderr
+    assert "library was not loaded" in done.stdout.decode()
+
+
 def test_other_recordings_hold_no_memory(tmp_path: Path) -> None:
     ran = run_code(tmp_path, "import time; time.sleep(0.3)")
     assert "holds no memory" in view(ran.recording, verb="mem")
