@@ -126,7 +126,7 @@ static void sum_heaps(struct memory_use *m)
         if (!heaps[i].taken)
             continue;
         m->whole.heaps++;
-        m->whole.rss_peak += heaps[i].last.rss_peak;
+        m->whole.rss_peak = max_u64(m->whole.rss_peak, heaps[i].last.rss_peak);
         if (heaps[i].last.peak >= highest) {
             highest = heaps[i].last.peak;
             m->whole.peak_ns = heaps[i].last.peak_ns;

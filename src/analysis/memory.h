@@ -45,8 +45,9 @@ struct memory_heap {
     bool taken; /* by the filter */
 };
 
-/* peak, rss_peak: sums over heaps, each at its own time; peak_ns: of the heap whose peak is highest. rss_peak
- * 0: not known. heaps: 0: the recording has no memory in it. */
+/* The peak in sums is that of all heaps, each at its own time; peak_ns: of the heap whose peak is highest.
+ * rss_peak: of the process that had most, as pages can be several processes'; 0: not known. heaps 0: the
+ * recording has no memory in it. */
 struct memory_whole {
     size_t heaps;
     struct memory_sums sums;

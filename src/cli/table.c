@@ -203,13 +203,11 @@ const struct verb verb_table[] = {
      "zond lines -n 100 app-4242.zond           the hundred hottest lines\n",
      verb_lines, TAKES_RECORDING | TAKES_COMMAND},
     {"mem", VERB_MEM, VIEW_USAGE, "who allocated memory, and who held it when the program held most",
-     "Exact, by function and line: what was asked for at the system allocator (malloc and its kin, operator "
+     "Exact, by function and line: what was asked of the system allocator (malloc and its kin, operator "
      "new,\n"
-     "anonymous mmap), by every thread and process of the command. Python's own objects of up to 512 bytes "
-     "come\n"
-     "out of arenas of 256 KiB (from 3.10 on 1 MiB), which count where one more was needed; in free-threaded "
-     "builds all of\n"
-     "them come out of one reservation, which is not counted.\n"
+     "anonymous mmap), by every thread and process of the command. Python's own objects of up to 512 bytes\n"
+     "come out of arenas of 256 KiB (from 3.10 on 1 MiB), which count where another was needed. Without the\n"
+     "GIL, all of them come out of one reservation, which is not counted.\n"
      "A library of zond's is loaded into the program (LD_PRELOAD). What it cannot be loaded into, a static "
      "or\n"
      "set-user-ID program, is recorded from outside, and the view says so.\n" VIEW_TEXT,

@@ -158,10 +158,10 @@ static void print_peak(struct term *t, const struct profile *p)
     if (whole->heaps > 1)
         snprintf(processes, sizeof(processes), ", of %zu programs, each at its own peak", whole->heaps);
     snprintf(text, sizeof(text),
-             "Peak %s at %s%s; %s held at the end; %s in %s allocations; resident memory seen up to %s.",
+             "Peak %s at %s%s; %s held at the end; %s in %s allocations; resident memory%s seen up to %s.",
              units_bytes(peak, whole->sums.peak), units_time(at, at_ns), processes,
              units_bytes(live, memory_live(&whole->sums)), units_bytes(all, whole->sums.allocated),
-             units_count(count, whole->sums.allocations),
+             units_count(count, whole->sums.allocations), whole->heaps > 1 ? " of one process" : "",
              whole->rss_peak ? units_bytes(rss, whole->rss_peak) : "unknown");
     say(t, INK_STRONG, text);
 }
