@@ -35,13 +35,18 @@
 #define NAME_MAX_LEN 100
 #define PAGE 4096
 
-/* channel: NULL, or where to record. alive: 1 in the process that `channel` is of, 0 in a child of it. */
+/* In a page that is zero in a child. alive: 1 in the process that the channel is of; starting: a thread gets
+ * one. */
+struct own {
+    _Atomic uint32_t alive, starting;
+};
+
+/* channel: NULL, or where to record. own: NULL before the start. */
 static struct {
     struct channel *_Atomic channel;
-    _Atomic uint32_t *alive;
-    atomic_flag starting;
+    struct own *own;
     char name[NAME_MAX_LEN]; /* of the socket; "" when there is none */
-} agent = {.starting = ATOMIC_FLAG_INIT};
+} agent;
 
 static __thread bool inside __attribute__((tls_model("initial-exec")));
 
@@ -156,9 +161,9 @@ static void *map(size_t size, int flags, int fd)
 }
 
 /* The page that tells a child from its parent. Without it nothing is recorded. */
-static bool has_alive_page(void)
+static bool has_own_page(void)
 {
-    if (agent.alive)
+    if (agent.own)
         return true;
     void *page = map(PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (!page)
@@ -167,7 +172,7 @@ static bool has_alive_page(void)
         syscall(SYS_munmap, page, PAGE);
         return false;
     }
-    agent.alive = page;
+    agent.own = page;
     return true;
 }
 
@@ -176,7 +181,7 @@ static void attach(void)
 {
     int before = errno;
     struct channel *c = NULL;
-    int fd = has_alive_page() ? ask_for_channel() : -1;
+    int fd = has_own_page() ? ask_for_channel() : -1;
     if (fd >= 0) {
         c = map(sizeof(*c), MAP_SHARED, fd);
         syscall(SYS_close, fd);
@@ -185,8 +190,8 @@ static void attach(void)
         syscall(SYS_munmap, c, sizeof(*c));
         c = NULL;
     }
-    if (agent.alive)
-        atomic_store_explicit(agent.alive, 1, memory_order_relaxed);
+    if (agent.own)
+        atomic_store_explicit(&agent.own->alive, 1, memory_order_relaxed);
     atomic_store_explicit(&agent.channel, c, memory_order_release);
     errno = before;
 }
@@ -194,13 +199,13 @@ static void attach(void)
 /* The first probe in a child. Another of its threads may have been faster. */
 static __attribute__((noinline)) struct channel *attach_child(void)
 {
-    if (atomic_flag_test_and_set_explicit(&agent.starting, memory_order_acquire))
+    if (atomic_exchange_explicit(&agent.own->starting, 1, memory_order_acquire))
         return NULL;
-    if (!atomic_load_explicit(agent.alive, memory_order_relaxed)) {
+    if (!atomic_load_explicit(&agent.own->alive, memory_order_relaxed)) {
         walk_reset();
         attach();
     }
-    atomic_flag_clear_explicit(&agent.starting, memory_order_release);
+    atomic_store_explicit(&agent.own->starting, 0, memory_order_release);
     return atomic_load_explicit(&agent.channel, memory_order_acquire);
 }
 
@@ -210,7 +215,7 @@ struct channel *agent_enter(void)
     if (!c || inside)
         return NULL;
     inside = true;
-    if (AGENT_UNLIKELY(!atomic_load_explicit(agent.alive, memory_order_relaxed)))
+    if (AGENT_UNLIKELY(!atomic_load_explicit(&agent.own->alive, memory_order_relaxed)))
         c = attach_child();
     if (c && AGENT_UNLIKELY(atomic_load_explicit(&c->closed, memory_order_relaxed))) {
         fall_silent();

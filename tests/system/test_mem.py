@@ -328,7 +328,8 @@ sys.exit(42)
 
 
 def test_another_preload_stays(tmp_path: Path) -> None:
-    libc = next(Path(line.split()[-1]) for line in Path("/proc/self/maps").read_text().splitlines() if "/libc.so" in line)
+    mapped = Path("/proc/self/maps").read_text().splitlines()
+    libc = next(Path(line.split()[-1]) for line in mapped if "/libc.so" in line)
     ran = mem(tmp_path, "print(os.environ['LD_PRELOAD'])\n", env={**os.environ, "LD_PRELOAD": str(libc)})
     assert ran.err.splitlines()[0].endswith(f"libzond-agent.so:{libc}")
 
