@@ -79,7 +79,9 @@ struct client {
     uint64_t rss, rss_peak;
     uint64_t rss_ns, rss_of_peak; /* when that was read, and what the heap's peak was then */
     uint32_t index;
-    uint64_t told; /* losses that were written */
+    uint64_t told;        /* losses that were written */
+    uint64_t start_stack; /* as of struct proc_stat; 0: not known */
+    bool replaced;        /* the process runs another program, whose agent has not come (yet) */
     bool ended;
 };
 
@@ -192,9 +194,20 @@ static bool rss_is_due(const struct client *client, uint64_t now_ns)
     return age_ns >= RSS_NS || (grew && age_ns >= RSS_SOON_NS);
 }
 
+/* An exec shows by another stack. */
+static void look_for_exec(struct client *client)
+{
+    struct proc_stat st;
+    if (proc_stat(client->pid, &st) != 0 || !st.start_stack)
+        return;
+    client->replaced = client->start_stack && st.start_stack != client->start_stack;
+    client->start_stack = client->start_stack ? client->start_stack : st.start_stack;
+}
+
 static void take_point(struct client *client, uint64_t now_ns)
 {
     read_rss(client, now_ns);
+    look_for_exec(client);
     client->point_ns = now_ns;
     if (client->point_count == POINTS_MAX)
         client->point_count--;
@@ -245,12 +258,14 @@ static void end_client(struct feed *f, struct client *client, uint64_t now_ns)
     client->ended = true;
 }
 
-/* The process became another program. */
+/* The process became another program, which has an agent. */
 static void end_earlier(struct feed *f, pid_t pid, uint64_t now_ns)
 {
     for (size_t i = 0; i < f->count; i++) {
-        if (f->clients[i]->pid == pid)
-            end_client(f, f->clients[i], now_ns);
+        if (f->clients[i]->pid != pid || f->clients[i]->ended)
+            continue;
+        end_client(f, f->clients[i], now_ns);
+        f->clients[i]->replaced = false;
     }
 }
 
@@ -547,6 +562,15 @@ static void write_losses(struct client *client, struct rec_writer *w)
 {
     const struct channel *c = client->channel;
     char text[160];
+    if (client->ended && client->replaced) {
+        snprintf(
+            text, sizeof(text),
+            "process %d became a program into which zond's library was not loaded: memory was not recorded "
+            "from then on",
+            client->pid);
+        write_loss(w, REC_LOSS_MEMORY, 1, text);
+        client->replaced = false;
+    }
     bool gave_up = atomic_load_explicit(&c->gave_up, memory_order_relaxed);
     uint64_t lost = heap_sum(client->heap).lost + atomic_load_explicit(&c->full, memory_order_relaxed) +
                     atomic_load_explicit(&c->truncated, memory_order_relaxed) + gave_up;

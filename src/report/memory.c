@@ -190,38 +190,47 @@ static void print_meaning(struct term *t, const struct profile *p)
             "counted.");
 }
 
-static bool has_heap(const struct rec_reader *r, uint32_t process)
+static uint64_t pid_key(uint32_t part, uint32_t pid)
 {
-    uint32_t pid = rec_reader_process(r, process).pid;
-    for (uint32_t i = 0; i < rec_reader_heap_count(r); i++) {
-        if (rec_reader_heap(r, i).pid == pid &&
-            rec_reader_part_of_heap(r, i) == rec_reader_part_of(r, process))
-            return true;
-    }
-    return false;
+    return (uint64_t)part << 32 | pid;
+}
+
+/* The PIDs of heaps, and later of processes that were told of. */
+static int note_heaps(struct map *known, const struct rec_reader *r)
+{
+    int err = 0;
+    for (uint32_t i = 0; !err && i < rec_reader_heap_count(r); i++)
+        err = map_put(known, pid_key(rec_reader_part_of_heap(r, i), rec_reader_heap(r, i).pid), 1);
+    return err;
 }
 
 /* Processes of whose memory nothing is known. */
-static void print_missing(struct term *t, const struct profile *p)
+static int print_missing(struct term *t, const struct profile *p)
 {
     const struct rec_reader *r = profile_reader(p);
-    size_t count, missing = 0;
+    size_t count, missing = 0, len = 0;
     const struct profile_process *processes = profile_processes(p, &count);
     char text[256];
-    size_t len = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (has_heap(r, processes[i].process))
+    struct map known;
+    map_init(&known);
+    int err = note_heaps(&known, r);
+    for (size_t i = 0; !err && i < count; i++) {
+        uint32_t pid = rec_reader_process(r, processes[i].process).pid;
+        uint64_t key = pid_key(rec_reader_part_of(r, processes[i].process), pid);
+        if (map_get(&known, key) != MAP_NONE)
             continue;
+        err = map_put(&known, key, 1);
         if (missing++ < NAMED)
-            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u", len ? ", " : "",
-                                    rec_reader_process(r, processes[i].process).pid);
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u", len ? ", " : "", pid);
     }
-    if (!missing)
-        return;
+    map_release(&known);
+    if (err || !missing)
+        return err;
     snprintf(text + len, sizeof(text) - len,
              "%s: zond's library was not loaded, as by static and set-user-ID programs; memory not recorded.",
              missing > NAMED ? " and others" : "");
     term_paragraph(t, INK_WARN, missing == 1 ? "process" : "processes", text, strlen(text));
+    return 0;
 }
 
 static void say_nothing(struct term *t, const struct profile *p)
@@ -245,10 +254,11 @@ int report_memory(FILE *to, struct profile *p, const struct report_style *style)
         size_t limit = style->limit;
         print_peak(&t, p);
         print_meaning(&t, p);
-        print_missing(&t, p);
+        rc = print_missing(&t, p);
         if (profile_loss(p, REC_LOSS_MEMORY))
             common_loss_details(&t, p, "lost");
-        rc = print_rows(&t, p, &m->functions, false, limit ? limit : FUNCTIONS);
+        if (!rc)
+            rc = print_rows(&t, p, &m->functions, false, limit ? limit : FUNCTIONS);
         if (!rc)
             rc = print_rows(&t, p, &m->lines, true, limit ? limit : LINES);
     } else {
