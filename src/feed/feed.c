@@ -21,7 +21,6 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -272,9 +271,9 @@ static void end_earlier(struct feed *f, pid_t pid, uint64_t now_ns)
 static int watch_end(struct feed *f, struct client *client)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
-    client->pidfd = (int)syscall(SYS_pidfd_open, client->pid, 0);
+    client->pidfd = proc_open_end(client->pid);
     if (client->pidfd < 0)
-        return errno == ENOSYS ? 0 : -errno;
+        return client->pidfd == -ENOSYS ? 0 : client->pidfd;
     return epoll_ctl(f->epoll, EPOLL_CTL_ADD, client->pidfd, &event) < 0 ? -errno : 0;
 }
 

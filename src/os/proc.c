@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -163,6 +164,12 @@ int proc_uid(pid_t pid, uid_t *out)
         return -EPROTO;
     *out = effective;
     return 0;
+}
+
+int proc_open_end(pid_t pid)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    return fd < 0 ? -errno : fd;
 }
 
 int proc_memory(pid_t pid, uint64_t *now, uint64_t *peak)
