@@ -35,6 +35,30 @@ static void fill_tables(struct rec_writer *w, uint32_t frames[4])
     }
 }
 
+static void fill_heaps(struct rec_writer *w, const uint32_t frames[4])
+{
+    uint32_t stack = REC_NO_STACK;
+    for (uint32_t i = 0; i < 2; i++)
+        rec_heap(w, &(struct rec_heap){.pid = 7 + i, .start_ns = STARTED_NS});
+    for (uint32_t i = 0; i < 4; i++) {
+        stack = rec_heap_push(w, i == 2 ? REC_NO_STACK : stack, frames[i]);
+        rec_heap_site(w, &(struct rec_heap_site){.heap = i % 2,
+                                                 .stack = stack,
+                                                 .allocated = 1000 << i,
+                                                 .allocations = 3,
+                                                 .freed = 10,
+                                                 .frees = 1,
+                                                 .peak = 500});
+        rec_heap_point(w, &(struct rec_heap_point){.heap = i % 2,
+                                                   .time_ns = STARTED_NS + i,
+                                                   .live = 990,
+                                                   .rss = 4096,
+                                                   .rss_peak = 8192,
+                                                   .peak = 1000,
+                                                   .peak_ns = STARTED_NS});
+    }
+}
+
 static void fill_samples(struct rec_writer *w, const uint32_t frames[4])
 {
     for (uint32_t i = 0; i < 60; i++) {
@@ -53,6 +77,7 @@ static void fill_samples(struct rec_writer *w, const uint32_t frames[4])
     rec_exit(w, &(struct rec_exit){.process = 0, .end_ns = STARTED_NS, .code = 1, .cpu_ns = 5});
     rec_loss(w, &(struct rec_loss){.kind = REC_LOSS_TORN, .time_ns = STARTED_NS, .count = 2});
     rec_stats(w, &(struct rec_stats){.time_ns = STARTED_NS, .ticks = 30, .samples = 60});
+    fill_heaps(w, frames);
 }
 
 static int record(int fd)
@@ -107,7 +132,7 @@ static void list_merged(const struct buf *blocks, struct buf *list)
 /* Behind a header of the fuzzer: an unknown block, and a chunk with an epoch, an unknown section and a loss
  * of an unknown kind. */
 static const uint8_t odd[] = {'H', 99, 1,  0, 'x', REC_BLOCK_CHUNK, 12, 0,   REC_SEC_EPOCH,
-                              1,   1,  29, 1, 'x', REC_SEC_LOSSES,  4,  200, 0,
+                              1,   1,  99, 1, 'x', REC_SEC_LOSSES,  4,  200, 0,
                               1,   0};
 
 static int save(int dir, const char *name, const struct buf *bytes)

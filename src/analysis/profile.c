@@ -62,15 +62,24 @@ static int on_exit_of_process(void *ctx, const struct rec_exit *e)
     return 0;
 }
 
-bool profile_takes_process(const struct profile_filter *f, const struct rec_reader *r, uint32_t process)
+static bool takes(const struct profile_filter *f, const struct rec_reader *r, uint32_t pid, uint32_t part)
 {
-    struct rec_process p = rec_reader_process(r, process);
-    if ((f->pid && p.pid != f->pid) || (f->part && rec_reader_part_of(r, process) != f->part - 1))
+    if ((f->pid && pid != f->pid) || (f->part && part != f->part - 1))
         return false;
     if (!f->host && !f->rank)
         return true;
-    struct rec_header h = rec_reader_part(r, rec_reader_part_of(r, process)).header;
+    struct rec_header h = rec_reader_part(r, part).header;
     return (!f->host || strcmp(f->host, h.host) == 0) && (!f->rank || f->rank - 1 == h.rank);
+}
+
+bool profile_takes_process(const struct profile_filter *f, const struct rec_reader *r, uint32_t process)
+{
+    return takes(f, r, rec_reader_process(r, process).pid, rec_reader_part_of(r, process));
+}
+
+bool profile_takes_heap(const struct profile_filter *f, const struct rec_reader *r, uint32_t heap)
+{
+    return !f->tid && takes(f, r, rec_reader_heap(r, heap).pid, rec_reader_part_of_heap(r, heap));
 }
 
 bool profile_takes(const struct profile_filter *f, const struct rec_reader *r, uint32_t thread)
@@ -136,6 +145,27 @@ static int on_pause(void *ctx, const struct rec_pause *pause)
     return 0;
 }
 
+static int on_heap(void *ctx, uint32_t index, const struct rec_heap *h)
+{
+    struct profile *p = ctx;
+    saw(p, h->start_ns);
+    return memory_add_heap(&p->memory, index, profile_takes_heap(&p->filter, p->reader, index));
+}
+
+static int on_heap_site(void *ctx, const struct rec_heap_site *s)
+{
+    struct profile *p = ctx;
+    return memory_add_site(&p->memory, s);
+}
+
+static int on_heap_point(void *ctx, const struct rec_heap_point *point)
+{
+    struct profile *p = ctx;
+    saw(p, point->time_ns);
+    memory_add_point(&p->memory, point);
+    return 0;
+}
+
 static int on_epoch(void *ctx)
 {
     struct profile *p = ctx;
@@ -182,6 +212,9 @@ int profile_new(struct rec_reader *r, const struct profile_filter *filter, struc
                                              .loss = on_loss,
                                              .stats = on_stats,
                                              .pause = on_pause,
+                                             .heap = on_heap,
+                                             .heap_site = on_heap_site,
+                                             .heap_point = on_heap_point,
                                              .epoch = on_epoch};
     struct profile *p = calloc(1, sizeof(*p));
     if (!p)
@@ -192,9 +225,12 @@ int profile_new(struct rec_reader *r, const struct profile_filter *filter, struc
     buf_init(&p->details, SIZE_MAX);
     buf_init(&p->threads, SIZE_MAX);
     buf_init(&p->processes, SIZE_MAX);
+    memory_init(&p->memory, r);
     int err = fold_init(&p->fold, r, p->filter.without);
     if (!err)
         err = rec_reader_run(r, &events, p);
+    if (!err)
+        err = memory_fold(&p->memory);
     if (err) {
         profile_free(p);
         return err;
@@ -210,6 +246,7 @@ void profile_free(struct profile *p)
     if (!p)
         return;
     fold_release(&p->fold);
+    memory_release(&p->memory);
     buf_release(&p->details);
     buf_release(&p->threads);
     buf_release(&p->processes);
@@ -297,6 +334,11 @@ const struct rec_stats *profile_stats(const struct profile *p)
 const struct histogram *profile_pauses(const struct profile *p)
 {
     return &p->pauses;
+}
+
+const struct memory_use *profile_memory(const struct profile *p)
+{
+    return p->memory.whole.heaps ? &p->memory : NULL;
 }
 
 const struct profile_thread *profile_threads(const struct profile *p, size_t *count)

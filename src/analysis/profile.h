@@ -5,6 +5,7 @@
 #ifndef ZOND_ANALYSIS_PROFILE_H
 #define ZOND_ANALYSIS_PROFILE_H
 
+#include "analysis/memory.h"
 #include "base/histogram.h"
 #include "record/model.h"
 #include "record/reader.h"
@@ -102,6 +103,8 @@ struct profile_filter {
 /* Whether the samples of a thread are taken, as far as it is the thread that decides. */
 bool profile_takes(const struct profile_filter *f, const struct rec_reader *r, uint32_t thread);
 bool profile_takes_process(const struct profile_filter *f, const struct rec_reader *r, uint32_t process);
+/* The same of a heap, by its process. */
+bool profile_takes_heap(const struct profile_filter *f, const struct rec_reader *r, uint32_t heap);
 
 struct profile;
 
@@ -129,6 +132,9 @@ const struct histogram *profile_pauses(const struct profile *p);
 
 const struct profile_thread *profile_threads(const struct profile *p, size_t *count);
 const struct profile_process *profile_processes(const struct profile *p, size_t *count);
+
+/* What was allocated; NULL: the recording has no memory in it, or none that the filter takes. */
+const struct memory_use *profile_memory(const struct profile *p);
 
 /* Sorted by the metric: self first, then total, descending; ties by code and line. Owned by the profile,
  * valid until the next call of the same function. */

@@ -3,11 +3,13 @@
 #define ZOND_ANALYSIS_VIEWS_H
 
 #include "analysis/fold.h"
+#include "analysis/memory.h"
 
 struct profile {
     struct rec_reader *reader;
     struct profile_filter filter;
     struct fold fold;
+    struct memory_use memory;
     uint32_t epoch;   /* of the recording, from 1 */
     uint64_t last_ns; /* the end of the latest event */
     uint64_t losses[REC_LOSS_KINDS];

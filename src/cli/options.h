@@ -31,6 +31,7 @@ enum verb_bit {
     VERB_DIFF = 1 << 7,
     VERB_MERGE = 1 << 8,
     VERB_STACK = 1 << 9,
+    VERB_MEM = 1 << 10,
 };
 
 /* Verbs that take no command: options may stand behind and between their words. */
@@ -64,6 +65,7 @@ struct options {
     int rotate_keep;     /* pieces; 0: all */
     int metric;          /* enum metric */
     int color;           /* enum color_choice */
+    int sort;            /* enum memory_order */
     int format;          /* index into export_formats; -1: not given */
     int width;           /* 0: that of the terminal */
     int limit;           /* rows of a table; 0: the view's default */

@@ -15,7 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/agent.h"
 #include "cli/rights.h"
+#include "feed/feed.h"
 #include "os/proc.h"
 #include "os/rank.h"
 #include "record/writer.h"
@@ -34,6 +36,7 @@ struct session {
     struct buf command;           /* for the header: arguments, each ended by NUL */
     char host[HOST_NAME_MAX + 1]; /* the same */
     struct rec_writer *writer;
+    struct feed *feed; /* NULL: memory is not recorded */
     struct sampler_result result;
 };
 
@@ -138,6 +141,8 @@ static bool on_flush(void *ctx, uint64_t now_ns)
     struct session *s = ctx;
     if (rec_writer_error(s->writer))
         return false;
+    if (s->feed)
+        feed_write(s->feed, s->writer, false);
     if (place_is_due(s->place, now_ns, rec_writer_written(s->writer)))
         rotate(s, now_ns);
     return true;
@@ -179,6 +184,10 @@ static int run_sampler(struct session *s, pid_t pid, bool own_child)
                                       .flushed = on_flush,
                                       .ctx = s};
     int err = sampler_run(pid, &s->signals, s->writer, &options, &s->result);
+    if (s->feed) {
+        feed_stop(s->feed);
+        feed_write(s->feed, s->writer, true);
+    }
     finish_writer(s);
     return err;
 }
@@ -242,7 +251,13 @@ static int record_child(struct session *s, struct child *child)
         child_cancel(child);
         return status;
     }
-    int err = child_go(child);
+    int err = s->feed ? feed_start(s->feed) : 0;
+    if (err) {
+        place_drop(s->place, fd);
+        child_cancel(child);
+        return fail(EXIT_ZOND, "cannot start: %s", strerror(-err));
+    }
+    err = child_go(child);
     if (err) {
         place_drop(s->place, fd);
         return cannot_start((const char *)s->command.data, err);
@@ -256,6 +271,16 @@ static void session_release(struct session *s)
 {
     signals_release(&s->signals);
     buf_release(&s->command);
+    feed_free(s->feed);
+}
+
+/* What is to be recorded inside of the command: *env is for it, and the caller frees it. */
+static int prepare_memory(struct session *s, const char *command, char ***env)
+{
+    int err = s->o->verb->bit == VERB_MEM ? feed_new(&s->feed) : 0;
+    if (!err && s->feed && !agent_is_refused(command))
+        err = agent_environment(feed_variable(s->feed), env);
+    return err;
 }
 
 /* Where the command's standard output goes: see the top of this file. */
@@ -272,7 +297,7 @@ int record_command(const struct options *o, struct place *place, struct child_en
     int status = place_check(o, o->verb->bit != VERB_RUN);
     if (status)
         return status;
-    char **argv = make_argv(o);
+    char **argv = make_argv(o), **env = NULL;
     if (!argv)
         return fail(EXIT_ZOND, "out of memory");
     buf_init(&s.command, 1u << 20);
@@ -280,11 +305,14 @@ int record_command(const struct options *o, struct place *place, struct child_en
         buf_put(&s.command, *word, strlen(*word) + 1);
     int err = signals_init(&s.signals, true);
     if (!err)
-        err = child_prepare(&child, argv, &s.signals, output_of_child(o));
+        err = prepare_memory(&s, argv[0], &env);
+    if (!err)
+        err = child_prepare(&child, argv, env, &s.signals, output_of_child(o));
     status = err ? fail(EXIT_ZOND, "cannot start: %s", strerror(-err)) : record_child(&s, &child);
     *end = s.result.end;
     session_release(&s);
     free(argv);
+    agent_environment_free(env);
     return status;
 }
 

@@ -6,7 +6,9 @@
 #include "cli/verbs.h"
 
 #define VERBS_STREAM (VERB_RUN | VERB_ATTACH)
-#define VERBS_TEXT (VERB_REPORT | VERB_CALLS | VERB_LINES)
+/* Views of what the sampler saw, and all views as text. */
+#define VERBS_TIME (VERB_REPORT | VERB_CALLS | VERB_LINES)
+#define VERBS_TEXT (VERBS_TIME | VERB_MEM)
 #define VERBS_VIEW (VERBS_TEXT | VERB_EXPORT)
 #define VERBS_LAUNCH (VERB_RUN | VERBS_VIEW)
 #define VERBS_RECORD (VERBS_LAUNCH | VERB_ATTACH)
@@ -21,6 +23,13 @@ static const char *const metric_words[METRIC_COUNT + 1] = {
     [METRIC_CPU] = "cpu",
     [METRIC_GIL] = "gil",
     [METRIC_GC] = "gc",
+};
+
+static const char *const sort_words[MEMORY_ORDERS + 1] = {
+    [MEMORY_PEAK] = "peak",
+    [MEMORY_LIVE] = "live",
+    [MEMORY_ALLOCATED] = "allocated",
+    [MEMORY_COUNT] = "count",
 };
 
 static const char *const color_words[] = {
@@ -72,9 +81,14 @@ const struct option_def option_table[] = {
      false},
     {"metric", 0, OPTION_CHOICE, "METRIC",
      "what to count: time on the clock, on a CPU, holding the GIL, or collecting garbage", metric_words,
-     AT(metric), 0, VERBS_TABLES | VERB_EXPORT, false},
+     AT(metric), 0, (VERBS_TABLES & ~VERB_MEM) | VERB_EXPORT, false},
+    {"sort", 0, OPTION_CHOICE, "BY",
+     "what comes first: bytes held at the peak (default), or at the end, all bytes allocated, or the number "
+     "of "
+     "allocations",
+     sort_words, AT(sort), 0, VERB_MEM, false},
     {"pid", 0, OPTION_INT, "N", "only this process", NULL, AT(pid), 0, VERBS_VIEW, false},
-    {"tid", 0, OPTION_INT, "N", "only this thread", NULL, AT(tid), 0, VERBS_VIEW, false},
+    {"tid", 0, OPTION_INT, "N", "only this thread", NULL, AT(tid), 0, VERBS_TIME | VERB_EXPORT, false},
     {"rank", 0, OPTION_INDEX, "N", "only this rank of a job", NULL, AT(rank), 0, VERBS_VIEW, false},
     {"host", 0, OPTION_STRING, "NAME", "only what this machine recorded", NULL, AT(host), 0, VERBS_VIEW,
      false},
@@ -82,9 +96,9 @@ const struct option_def option_table[] = {
      "look up native functions, lines and what was inlined once more, by build-id: in files below DIR, in "
      "those "
      "of this machine, and on the servers of DEBUGINFOD_URLS",
-     NULL, AT(symbols), 0, VERBS_VIEW | VERB_DIFF, false},
+     NULL, AT(symbols), 0, VERBS_TIME | VERB_EXPORT | VERB_DIFF, false},
     {"async", 0, OPTION_FLAG, NULL, "await chains of waiting asyncio tasks, instead of threads (3.14+)", NULL,
-     AT(async), 0, VERBS_VIEW | VERB_DIFF, false},
+     AT(async), 0, VERBS_TIME | VERB_EXPORT | VERB_DIFF, false},
     {"per-process", 0, OPTION_FLAG, NULL, "keep the processes apart instead of summing them", NULL,
      AT(per_process), 0, VERBS_VIEW, false},
     {"lines", 0, OPTION_FLAG, NULL, "a frame is a line, not a function", NULL, AT(lines), 0, VERB_EXPORT,
@@ -188,6 +202,20 @@ const struct verb verb_table[] = {
      "zond lines app-4242.zond\n"
      "zond lines -n 100 app-4242.zond           the hundred hottest lines\n",
      verb_lines, TAKES_RECORDING | TAKES_COMMAND},
+    {"mem", VERB_MEM, VIEW_USAGE, "who allocated memory, and who held it when the program held most",
+     "Exact, by function and line: what was asked of the system allocator (malloc and its kin, operator "
+     "new,\n"
+     "anonymous mmap), by every thread and process of the command. Python's own objects of up to 512 bytes\n"
+     "come out of arenas of 256 KiB (from 3.10 on 1 MiB), which count where another was needed. Without the\n"
+     "GIL, all of them come out of one reservation, which is not counted.\n"
+     "A library of zond's is loaded into the program (LD_PRELOAD). What it cannot be loaded into, a static "
+     "or\n"
+     "set-user-ID program, is recorded from outside, and the view says so.\n" VIEW_TEXT,
+     "zond mem app.py                           record, then show who held most\n"
+     "zond mem app-4242.zond\n"
+     "zond mem --sort live app-4242.zond        what was never given back\n"
+     "zond mem --json app-4242.zond | jq .memory\n",
+     verb_mem, TAKES_RECORDING | TAKES_COMMAND},
     {"export", VERB_EXPORT, "--format FORMAT [options] FILE.zond | [--] COMMAND...",
      "write a recording in the format of another tool",
      "collapsed   a stack and its microseconds a line: flamegraph.pl, inferno, speedscope\n"
@@ -249,7 +277,7 @@ const struct program program = {
     .text = "zond looks at a Python program from outside, and works with CPython 3.8 to 3.15 on Linux. To "
             "record,\n"
             "it stops nothing.\n",
-    .more = "A view (report, calls, lines, export) takes a recording, or a command to record first.\n"
+    .more = "A view (report, calls, lines, mem, export) takes a recording, or a command to record first.\n"
             "'zond VERB --help' has the options and examples of each. 'zond --version' prints the version.\n"
             "'zond help --format bash', zsh or fish, prints completions for a shell.\n",
     .examples = "zond run app.py           record a script and print the summary\n"

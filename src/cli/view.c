@@ -238,6 +238,8 @@ static struct report_style style_of(const struct options *o, const char *path, c
     report_style_init(&style, to, (enum report_color)o->color, o->width);
     style.metric = (enum metric)o->metric;
     style.tasks = o->async;
+    style.memory = o->verb->bit == VERB_MEM;
+    style.order = (enum memory_order)o->sort;
     style.limit = (size_t)o->limit;
     style.path = strcmp(path, DASH) == 0 ? NULL : path;
     style.here = here;

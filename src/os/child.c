@@ -99,21 +99,22 @@ enum signal_event signals_take(const struct signals *s, pid_t child)
     return SIGNAL_NONE;
 }
 
-static _Noreturn void run_child(char *const argv[], const struct signals *s, int out, int go, int report)
+static _Noreturn void run_child(char *const argv[], char *const env[], const struct signals *s, int out,
+                                int go, int report)
 {
     char byte;
     if (read(go, &byte, 1) != 1 || (out != STDOUT_FILENO && dup2(out, STDOUT_FILENO) < 0))
         _exit(127);
     sigaction(SIGCHLD, &s->child_before, NULL);
     sigprocmask(SIG_SETMASK, &s->before, NULL);
-    execvp(argv[0], argv);
+    execvpe(argv[0], argv, env ? env : environ);
     int err = errno;
     ssize_t ignored = write(report, &err, sizeof(err));
     (void)ignored;
     _exit(127);
 }
 
-int child_prepare(struct child *c, char *const argv[], const struct signals *s, int out)
+int child_prepare(struct child *c, char *const argv[], char *const env[], const struct signals *s, int out)
 {
     int go[2], report[2];
     if (pipe2(go, O_CLOEXEC) < 0)
@@ -127,7 +128,7 @@ int child_prepare(struct child *c, char *const argv[], const struct signals *s, 
     c->pid = fork();
     if (c->pid == 0) {
         close(go[1]);
-        run_child(argv, s, out, go[0], report[1]);
+        run_child(argv, env, s, out, go[0], report[1]);
     }
     int err = c->pid < 0 ? errno : 0;
     close(go[0]);

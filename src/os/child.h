@@ -41,8 +41,8 @@ struct child {
 };
 
 /* Forks; the child waits. argv must live until child_go or child_cancel. out: a descriptor that becomes its
- * standard output, or STDOUT_FILENO. */
-int child_prepare(struct child *c, char *const argv[], const struct signals *s, int out);
+ * standard output, or STDOUT_FILENO. env: its environment, or NULL for our own; it must live as argv does. */
+int child_prepare(struct child *c, char *const argv[], char *const env[], const struct signals *s, int out);
 /* Lets it exec argv (PATH is searched). 0, or the negative errno of exec: the child is gone then. After 0,
  * SIGPIPE is ignored: whoever reads our messages may go, the exit status stays the child's. */
 int child_go(struct child *c);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -165,6 +166,28 @@ int proc_uid(pid_t pid, uid_t *out)
     if (sscanf(ids, "%u %u", &real, &effective) != 2)
         return -EPROTO;
     *out = effective;
+    return 0;
+}
+
+int proc_open_end(pid_t pid)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+int proc_memory(pid_t pid, uint64_t *now, uint64_t *peak)
+{
+    static const char peak_key[] = "\nVmHWM:", now_key[] = "\nVmRSS:";
+    char path[64], text[4096];
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    ssize_t n = slurp(path, text, sizeof(text));
+    if (n < 0)
+        return (int)n;
+    const char *most = strstr(text, peak_key), *rss = strstr(text, now_key);
+    if (!most || !rss)
+        return -ENODATA; /* it is ending, and has given up its memory */
+    *peak = strtoull(most + sizeof(peak_key) - 1, NULL, 10) * 1024;
+    *now = strtoull(rss + sizeof(now_key) - 1, NULL, 10) * 1024;
     return 0;
 }
 

@@ -42,6 +42,10 @@ int proc_tracer(pid_t pid, pid_t *out);
 bool proc_confined(pid_t tid);
 /* Effective user of the process. */
 int proc_uid(pid_t pid, uid_t *out);
+/* A descriptor that becomes readable when the process ends, or a negative errno: -ENOSYS before Linux 5.3. */
+int proc_open_end(pid_t pid);
+/* Resident memory of the process now, and the most of it so far, in bytes. */
+int proc_memory(pid_t pid, uint64_t *now, uint64_t *peak);
 /* Are we in the same user, PID and mount namespaces? name: "user", "pid", "mnt". 1, 0 or a negative errno. */
 int proc_same_ns(pid_t pid, const char *name);
 

@@ -328,25 +328,11 @@ static const uint8_t *frame_at(struct walk *walk, uint64_t at)
     return planned ? copy : read_late(walk, at);
 }
 
-static bool is_shim(const struct layout *l, const uint8_t *frame)
-{
-    if (l->frame.owner == ABSENT)
-        return false;
-    uint8_t owner = frame[l->frame.owner];
-    return owner == l->owners.c_stack || owner == l->owners.interpreter;
-}
-
 /* Has the frame not begun? In 3.11 and 3.12 it then stands before its first instruction. (Later versions have
  * it stand on that; so does the shim of a constructor, which does call.) */
 static bool has_not_begun(const struct layout *l, const struct py_frame *frame)
 {
     return !l->frame.lasti_unit && frame->tlbc <= 0 && frame->instr < frame->code + l->code.bytecode;
-}
-
-/* Has the frame been left? Later versions clear its code then, up to 3.10 its state tells. */
-static bool was_left(const struct layout *l, const struct py_frame *frame, const uint8_t *copy)
-{
-    return !frame->code || (l->frame.state != ABSENT && copy[l->frame.state] != l->frame.state_running);
 }
 
 /* Does the copy say that this frame executes bytecode, and so has called no Python function? Versions that
@@ -356,21 +342,6 @@ static bool is_executing(const struct layout *l, const uint8_t *frame)
     if (l->frame.stacktop != ABSENT)
         return int_at(frame, l->frame.stacktop) == -1;
     return l->frame.stackpointer != ABSENT && word_at(frame, l->frame.stackpointer) == 0;
-}
-
-struct py_frame py_frame_of(const struct layout *l, uint64_t at, const uint8_t *copy)
-{
-    struct py_frame frame = {.at = at, .code = word_at(copy, l->frame.code)};
-    frame.code &= ~(uint64_t)l->frame.code_tag_mask;
-    if (l->frame.lasti_unit) {
-        int32_t lasti = int_at(copy, l->frame.instr);
-        frame.instr = lasti < 0 ? 0 : (uint64_t)lasti * l->frame.lasti_unit;
-    } else {
-        frame.instr = word_at(copy, l->frame.instr);
-    }
-    if (l->frame.tlbc_index != ABSENT)
-        frame.tlbc = int_at(copy, l->frame.tlbc_index);
-    return frame;
 }
 
 /* From the frame at `at` outwards. The pointer to the innermost frame was read before the frames were, and
@@ -396,7 +367,7 @@ static enum py_taken walk_frames(struct walk *walk, uint64_t at, struct py_stack
         const uint8_t *copy = at % 8 == 0 ? frame_at(walk, at) : NULL;
         if (!copy)
             return PY_TORN;
-        if (is_shim(l, copy)) {
+        if (py_frame_is_shim(l, copy)) {
             from_c = true;
             struct py_frame *called = stack->depth ? &stack->frames[stack->depth - 1] : NULL;
             if (called && !called->entry) {
@@ -406,7 +377,7 @@ static enum py_taken walk_frames(struct walk *walk, uint64_t at, struct py_stack
         } else {
             struct py_frame frame = py_frame_of(l, at, copy);
             bool calls = from_c || !(is_executing(l, copy) || has_not_begun(l, &frame));
-            bool left = was_left(l, &frame, copy);
+            bool left = py_frame_was_left(l, &frame, copy);
             if (left || !calls)
                 stack->depth = 0;
             frame.from_c = l->frame.is_entry != ABSENT && copy[l->frame.is_entry];
@@ -437,19 +408,19 @@ static uint64_t newer_frame(struct walk *walk, uint64_t at, uint64_t size)
     const struct layout *l = &walk->rt->layout;
     const struct py_copy *chunk = &walk->look->chunks[0];
     const uint8_t *copy = within(chunk, at, l->frame.size);
-    if (!copy || is_shim(l, copy))
+    if (!copy || py_frame_is_shim(l, copy))
         return 0;
     struct py_frame frame = py_frame_of(l, at, copy);
-    if (was_left(l, &frame, copy) || is_executing(l, copy) || has_not_begun(l, &frame))
+    if (py_frame_was_left(l, &frame, copy) || is_executing(l, copy) || has_not_begun(l, &frame))
         return 0;
     uint64_t *known = size_of(walk->w, frame.code);
     if (size)
         *known = size;
     const uint8_t *callee = *known ? within(chunk, at + *known, l->frame.size) : NULL;
-    if (!callee || is_shim(l, callee) || word_at(callee, l->frame.previous) != at)
+    if (!callee || py_frame_is_shim(l, callee) || word_at(callee, l->frame.previous) != at)
         return 0;
     struct py_frame called = py_frame_of(l, at + *known, callee);
-    return was_left(l, &called, callee) ? 0 : called.at;
+    return py_frame_was_left(l, &called, callee) ? 0 : called.at;
 }
 
 /* The pointer to the innermost frame was read before the frames. Calls that returned since are found by the

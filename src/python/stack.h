@@ -12,6 +12,7 @@
 #define ZOND_PYTHON_STACK_H
 
 #include "python/find.h"
+#include "python/frame.h"
 
 /* A stack is cut to so many of its innermost frames. */
 #define PY_DEPTH_MAX 10000
@@ -23,18 +24,6 @@
 #define PY_CHUNKS 8
 /* Single frames planned into a batch for one thread. */
 #define PY_EXTRAS 96
-
-struct py_frame {
-    uint64_t at;    /* address of the frame: tells one activation from another */
-    uint64_t code;  /* address of the code object */
-    uint64_t instr; /* 3.11+: address of the current instruction · before: its offset in bytes */
-    int32_t tlbc;   /* free-threaded 3.14+: which copy of the bytecode runs; else 0 */
-    bool from_c;    /* 3.11+: C code stands between this frame and the one outside of it */
-    uint64_t entry; /* 3.12+: then the address of the frame that the C code left on its own stack; else 0 */
-};
-
-/* The frame at `at`, out of a copy of its first layout.frame.size bytes. */
-struct py_frame py_frame_of(const struct layout *l, uint64_t at, const uint8_t *copy);
 
 /* A stack, innermost frame first. frames has room for PY_DEPTH_MAX. */
 struct py_stack {

@@ -21,7 +21,7 @@ enum rec_block_type {
     REC_BLOCK_MERGED = 4,
 };
 
-/* Sections of a chunk. Those from REC_COL_THREAD on are the columns of the samples. */
+/* Sections of a chunk. Those from REC_COL_THREAD to REC_COL_FRAMES are the columns of the samples. */
 enum rec_section {
     REC_SEC_EPOCH = 1,
     REC_SEC_STRINGS = 2,
@@ -49,6 +49,10 @@ enum rec_section {
     REC_COL_GROWN = 25,
     REC_COL_LEAVES = 26,
     REC_COL_FRAMES = 27,
+    REC_SEC_HEAPS = 28,
+    REC_SEC_HEAP_NODES = 29,
+    REC_SEC_HEAP_SITES = 30,
+    REC_SEC_HEAP_POINTS = 31,
     REC_SECTIONS
 };
 
@@ -84,6 +88,8 @@ static inline uint64_t rec_units(uint64_t since_start_ns, uint64_t unit_ns)
 /* Of the headers of all parts. */
 #define REC_MAX_HEADER_STRINGS (256u << 20)
 #define REC_MAX_THREADS (1u << 20)
+#define REC_MAX_HEAPS (1u << 20)
+#define REC_MAX_HEAP_NODES (3u << 18) /* with node 0 */
 
 /* Steps from the lane's last node to the caller of new nodes; farther callers are named by id. */
 #define REC_MAX_UP 255

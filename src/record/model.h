@@ -124,6 +124,7 @@ enum rec_loss_kind {
     REC_LOSS_TRUNCATED = 4,  /* stacks cut at the depth limit */
     REC_LOSS_PROCESS = 5,    /* processes that could not be looked into (rights, not CPython ...) */
     REC_LOSS_WRITE = 6,      /* samples lost as the output could not take them */
+    REC_LOSS_MEMORY = 7,     /* allocations that are not in the sums, and stacks of others cut or lost */
     REC_LOSS_KINDS
 };
 
@@ -148,6 +149,34 @@ struct rec_stats {
 /* For how long threads were stopped since the record before: `count` times for up to `ns`. */
 struct rec_pause {
     uint64_t ns, count;
+};
+
+/* The memory that a program allocated, from when zond heard of it: a process that execs has one for each
+ * program. A stack of it is a node of a trie of its own, over the whole recording: REC_NO_STACK is that of
+ * code that no Python function called. */
+struct rec_heap {
+    uint32_t pid;
+    uint64_t start_ns;
+};
+
+/* Sums of a heap and a stack up to now: the latest counts. Bytes are those that were asked for. peak: bytes
+ * when the heap held most, as of now. */
+struct rec_heap_site {
+    uint32_t heap;
+    uint32_t stack; /* node of rec_heap_push */
+    uint64_t allocated, allocations;
+    uint64_t freed, frees;
+    uint64_t peak;
+};
+
+/* A heap at a time. rss, rss_peak: resident memory of the process, and the most of it so far, by the kernel;
+ * 0: not known. peak, peak_ns: the most that was live so far, and when. */
+struct rec_heap_point {
+    uint32_t heap;
+    uint64_t time_ns;
+    uint64_t live;
+    uint64_t rss, rss_peak;
+    uint64_t peak, peak_ns;
 };
 
 /* What a recording says of itself. Strings are owned by whoever made the struct. */

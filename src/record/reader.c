@@ -92,6 +92,15 @@ int rec_reader_version(int fd, uint32_t *version)
 
 /* Life ------------------------------------------------------------------------------------------------ */
 
+/* Also of the first part; later parts begin with theirs (reader_parts.c). */
+static int add_empty_heap_node(struct rec_reader *r)
+{
+    uint32_t id;
+    bool added;
+    int err = intern_id(&r->heap_nodes, &(struct rec_node){0}, &id, &added);
+    return err ? err : reader_append(&r->local_heap_nodes, &id, sizeof(id));
+}
+
 static int init_tables(struct rec_reader *r)
 {
     buf_init(&r->header_strings, REC_MAX_HEADER_STRINGS);
@@ -99,6 +108,9 @@ static int init_tables(struct rec_reader *r)
     buf_init(&r->local_strings, REC_MAX_STRINGS * sizeof(uint32_t));
     buf_init(&r->local_codes, REC_MAX_CODES * sizeof(uint32_t));
     buf_init(&r->local_frames, REC_MAX_FRAMES * sizeof(uint32_t));
+    buf_init(&r->local_heap_nodes, REC_MAX_HEAP_NODES * sizeof(uint32_t));
+    intern_init(&r->heap_nodes, sizeof(struct rec_node), REC_MAX_HEAP_NODES);
+    buf_init(&r->heaps, REC_MAX_HEAPS * sizeof(struct reader_heap));
     map_init(&r->strings_by_hash);
     buf_init(&r->stored, REC_MAX_STORED + 1);
     buf_init(&r->raw, REC_MAX_RAW + 1);
@@ -118,6 +130,8 @@ static int init_tables(struct rec_reader *r)
     int err = reader_append(&r->string_ends, &end, sizeof(end));
     if (!err)
         err = reader_append(&r->nodes, &(struct rec_node){0}, sizeof(struct rec_node));
+    if (!err)
+        err = add_empty_heap_node(r);
     r->unpacker = block_unpacker_new();
     return r->unpacker ? err : -ENOMEM;
 }
@@ -143,16 +157,17 @@ void rec_reader_free(struct rec_reader *r)
 {
     if (!r)
         return;
-    struct buf *all[] = {&r->part_of,      &r->header_strings, &r->stored,        &r->raw,
-                         &r->string_bytes, &r->string_ends,    &r->nodes,         &r->processes,
-                         &r->threads,      &r->parts,          &r->local_strings, &r->local_codes,
-                         &r->local_frames, &r->modules,        &r->same};
+    struct buf *all[] = {
+        &r->part_of,      &r->header_strings, &r->stored,  &r->raw,   &r->string_bytes,    &r->string_ends,
+        &r->nodes,        &r->processes,      &r->threads, &r->parts, &r->local_strings,   &r->local_codes,
+        &r->local_frames, &r->modules,        &r->same,    &r->heaps, &r->local_heap_nodes};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         buf_release(all[i]);
     map_release(&r->strings_by_hash);
     map_release(&r->node_of);
     intern_release(&r->codes);
     intern_release(&r->frames);
+    intern_release(&r->heap_nodes);
     block_unpacker_free(r->unpacker);
     free(r);
 }
@@ -306,6 +321,34 @@ struct rec_frame rec_reader_frame(const struct rec_reader *r, uint32_t id)
 {
     const struct rec_frame *frames = (const struct rec_frame *)r->frames.items.data;
     return id < rec_reader_frame_count(r) ? frames[id] : (struct rec_frame){0};
+}
+
+struct rec_node rec_reader_heap_node(const struct rec_reader *r, uint32_t id)
+{
+    const struct rec_node *nodes = (const struct rec_node *)r->heap_nodes.items.data;
+    return id < rec_reader_heap_node_count(r) ? nodes[id] : (struct rec_node){0};
+}
+
+uint32_t rec_reader_heap_node_count(const struct rec_reader *r)
+{
+    return reader_count(&r->heap_nodes.items, sizeof(struct rec_node));
+}
+
+uint32_t rec_reader_heap_count(const struct rec_reader *r)
+{
+    return reader_count(&r->heaps, sizeof(struct reader_heap));
+}
+
+struct rec_heap rec_reader_heap(const struct rec_reader *r, uint32_t index)
+{
+    const struct reader_heap *heaps = (const struct reader_heap *)r->heaps.data;
+    return index < rec_reader_heap_count(r) ? heaps[index].info : (struct rec_heap){0};
+}
+
+uint32_t rec_reader_part_of_heap(const struct rec_reader *r, uint32_t heap)
+{
+    const struct reader_heap *heaps = (const struct reader_heap *)r->heaps.data;
+    return heap < rec_reader_heap_count(r) ? heaps[heap].part : UINT32_MAX;
 }
 
 struct rec_node rec_reader_node(const struct rec_reader *r, uint32_t id)

@@ -23,6 +23,9 @@ struct rec_events {
     int (*loss)(void *ctx, const struct rec_loss *l);
     int (*stats)(void *ctx, const struct rec_stats *s);
     int (*pause)(void *ctx, const struct rec_pause *p);
+    int (*heap)(void *ctx, uint32_t index, const struct rec_heap *h);
+    int (*heap_site)(void *ctx, const struct rec_heap_site *s); /* the latest of a heap and stack counts */
+    int (*heap_point)(void *ctx, const struct rec_heap_point *p);
     /* Stack nodes start over from 1: fold what refers to the old ones now. The old are still readable
      * during the call. Also called once at the end of the reading. */
     int (*epoch)(void *ctx);
@@ -72,6 +75,9 @@ struct rec_code rec_reader_code(const struct rec_reader *r, uint32_t id);
 struct rec_module rec_reader_module(const struct rec_reader *r, uint32_t id);
 struct rec_frame rec_reader_frame(const struct rec_reader *r, uint32_t id);
 struct rec_node rec_reader_node(const struct rec_reader *r, uint32_t id);
+/* A stack that allocated: a node of the trie of struct rec_heap. Callers before callees. */
+struct rec_node rec_reader_heap_node(const struct rec_reader *r, uint32_t id);
+uint32_t rec_reader_heap_node_count(const struct rec_reader *r);
 /* All nodes; valid until the next sample is read. */
 const struct rec_node *rec_reader_nodes(const struct rec_reader *r);
 /* How many strings there are, with the empty one. */
@@ -82,6 +88,10 @@ uint32_t rec_reader_code_count(const struct rec_reader *r);
 /* Latest known state (a name or version learnt later is in here). */
 uint32_t rec_reader_process_count(const struct rec_reader *r);
 uint32_t rec_reader_thread_count(const struct rec_reader *r);
+uint32_t rec_reader_heap_count(const struct rec_reader *r);
+struct rec_heap rec_reader_heap(const struct rec_reader *r, uint32_t index);
+/* The index of the part that a heap is of. */
+uint32_t rec_reader_part_of_heap(const struct rec_reader *r, uint32_t heap);
 struct rec_process rec_reader_process(const struct rec_reader *r, uint32_t index);
 struct rec_thread rec_reader_thread(const struct rec_reader *r, uint32_t index);
 

@@ -91,6 +91,11 @@ int reader_add_frame(struct rec_reader *r, const struct rec_frame *frame)
     return add_item(r, reader_interns_frames(r), &r->frames, &r->local_frames, frame);
 }
 
+int reader_add_heap_node(struct rec_reader *r, const struct rec_node *node)
+{
+    return add_item(r, reader_interns_frames(r), &r->heap_nodes, &r->local_heap_nodes, node);
+}
+
 /* Parts ----------------------------------------------------------------------------------------------- */
 
 /* Copies a string of the header, NUL-terminated, behind the others; returns where. */
@@ -143,7 +148,8 @@ static int start_over(struct rec_reader *r)
     reader_forget_nodes(r);
     r->first_process = rec_reader_process_count(r);
     r->first_thread = rec_reader_thread_count(r);
-    r->local_strings.len = r->local_codes.len = r->local_frames.len = 0;
+    r->first_heap = rec_reader_heap_count(r);
+    r->local_strings.len = r->local_codes.len = r->local_frames.len = r->local_heap_nodes.len = 0;
     r->earlier.ticks += r->latest.ticks;
     r->earlier.samples += r->latest.samples;
     r->earlier.cpu_ns += r->latest.cpu_ns;
@@ -153,6 +159,8 @@ static int start_over(struct rec_reader *r)
     r->latest = (struct rec_stats){0};
     uint32_t empty = 0;
     int err = reader_append(&r->local_strings, &empty, sizeof(empty));
+    if (!err)
+        err = reader_append(&r->local_heap_nodes, &empty, sizeof(empty));
     return rc ? rc : err;
 }
 

@@ -27,6 +27,11 @@ struct reader_thread {
     struct reader_lane lanes[REC_LANES];
 };
 
+struct reader_heap {
+    struct rec_heap info;
+    uint32_t part;
+};
+
 /* A part: its header's strings are at these offsets of header_strings. */
 struct reader_part {
     struct rec_part info;
@@ -61,21 +66,25 @@ struct rec_reader {
     struct buf stored;
     struct buf raw;
     struct buf string_bytes;
-    struct buf string_ends;     /* uint32_t */
-    struct map strings_by_hash; /* XXH3, probed forward by +1 on a collision; only when merged */
-    struct intern codes;        /* struct rec_code */
-    struct buf modules;         /* struct rec_module; filled when places are kept */
-    struct intern frames;       /* struct rec_frame */
-    struct buf nodes;           /* struct rec_node */
-    struct buf same;            /* uint32_t: of each node the first one that says the same */
-    struct map node_of;         /* the first node, by its caller's first node and its frame */
-    struct buf part_of;         /* uint32_t: of each process */
-    struct buf processes;       /* struct rec_process */
-    struct buf threads;         /* struct reader_thread */
-    struct buf local_strings;   /* uint32_t */
-    struct buf local_codes;     /* uint32_t */
-    struct buf local_frames;    /* uint32_t */
+    struct buf string_ends;      /* uint32_t */
+    struct map strings_by_hash;  /* XXH3, probed forward by +1 on a collision; only when merged */
+    struct intern codes;         /* struct rec_code */
+    struct buf modules;          /* struct rec_module; filled when places are kept */
+    struct intern frames;        /* struct rec_frame */
+    struct buf nodes;            /* struct rec_node */
+    struct buf same;             /* uint32_t: of each node the first one that says the same */
+    struct map node_of;          /* the first node, by its caller's first node and its frame */
+    struct buf part_of;          /* uint32_t: of each process */
+    struct buf processes;        /* struct rec_process */
+    struct buf threads;          /* struct reader_thread */
+    struct intern heap_nodes;    /* struct rec_node */
+    struct buf heaps;            /* struct reader_heap */
+    struct buf local_strings;    /* uint32_t */
+    struct buf local_codes;      /* uint32_t */
+    struct buf local_frames;     /* uint32_t */
+    struct buf local_heap_nodes; /* uint32_t */
     uint32_t first_process;
+    uint32_t first_heap;
     uint32_t first_thread;
     bool merged;
     bool places_kept;
@@ -168,6 +177,20 @@ static inline bool reader_process_id(const struct rec_reader *r, uint32_t *id)
     return known;
 }
 
+static inline bool reader_heap_node_id(const struct rec_reader *r, uint32_t *id)
+{
+    return reader_mapped(reader_interns_frames(r), &r->local_heap_nodes,
+                         reader_count(&r->heap_nodes.items, sizeof(struct rec_node)), id);
+}
+
+static inline bool reader_heap_id(const struct rec_reader *r, uint32_t *id)
+{
+    uint32_t count = reader_count(&r->heaps, sizeof(struct reader_heap)) - r->first_heap;
+    bool known = *id < count;
+    *id += known ? r->first_heap : 0;
+    return known;
+}
+
 static inline bool reader_thread_id(const struct rec_reader *r, uint32_t *id)
 {
     uint32_t count = reader_count(&r->threads, sizeof(struct reader_thread)) - r->first_thread;
@@ -186,6 +209,7 @@ static inline uint32_t reader_first_node(const struct rec_reader *r, uint32_t no
 int reader_add_string(struct rec_reader *r, const uint8_t *bytes, uint32_t len);
 int reader_add_code(struct rec_reader *r, const struct rec_code *code);
 int reader_add_frame(struct rec_reader *r, const struct rec_frame *frame);
+int reader_add_heap_node(struct rec_reader *r, const struct rec_node *node);
 
 /* Ends the epoch: stack nodes start over. */
 void reader_forget_nodes(struct rec_reader *r);

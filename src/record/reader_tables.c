@@ -220,6 +220,58 @@ static int take_pause(struct rec_reader *r, struct cursor *c)
     return r->events->pause ? reader_answer(r, r->events->pause(r->ctx, &p)) : 0;
 }
 
+static int take_heap(struct rec_reader *r, struct cursor *c)
+{
+    struct reader_heap heap = {.part = rec_reader_part_count(r) - 1};
+    heap.info.pid = cursor_u32(c);
+    heap.info.start_ns = cursor_time(r, c);
+    uint32_t index = rec_reader_heap_count(r);
+    int err = c->bad ? -EBADMSG : reader_append(&r->heaps, &heap, sizeof(heap));
+    if (err)
+        return err;
+    return r->events->heap ? reader_answer(r, r->events->heap(r->ctx, index, &heap.info)) : 0;
+}
+
+static int take_heap_node(struct rec_reader *r, struct cursor *c)
+{
+    struct rec_node node;
+    node.parent = cursor_u32(c);
+    node.frame = cursor_u32(c);
+    if (c->bad || !reader_heap_node_id(r, &node.parent) || !reader_frame_id(r, &node.frame))
+        return -EBADMSG;
+    return reader_add_heap_node(r, &node);
+}
+
+static int take_heap_site(struct rec_reader *r, struct cursor *c)
+{
+    struct rec_heap_site s;
+    s.heap = cursor_u32(c);
+    s.stack = cursor_u32(c);
+    s.allocated = cursor_varint(c);
+    s.allocations = cursor_varint(c);
+    s.freed = cursor_varint(c);
+    s.frees = cursor_varint(c);
+    s.peak = cursor_varint(c);
+    if (c->bad || !reader_heap_id(r, &s.heap) || !reader_heap_node_id(r, &s.stack))
+        return -EBADMSG;
+    return r->events->heap_site ? reader_answer(r, r->events->heap_site(r->ctx, &s)) : 0;
+}
+
+static int take_heap_point(struct rec_reader *r, struct cursor *c)
+{
+    struct rec_heap_point p;
+    p.heap = cursor_u32(c);
+    p.time_ns = cursor_time(r, c);
+    p.live = cursor_varint(c);
+    p.rss = cursor_varint(c);
+    p.rss_peak = cursor_varint(c);
+    p.peak = cursor_varint(c);
+    p.peak_ns = cursor_time(r, c);
+    if (c->bad || !reader_heap_id(r, &p.heap))
+        return -EBADMSG;
+    return r->events->heap_point ? reader_answer(r, r->events->heap_point(r->ctx, &p)) : 0;
+}
+
 static int take_all(struct rec_reader *r, struct cursor *sections, const struct taker *takers, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -236,11 +288,12 @@ static int take_all(struct rec_reader *r, struct cursor *sections, const struct 
 int reader_take_tables(struct rec_reader *r, struct cursor sections[REC_SECTIONS])
 {
     static const struct taker takers[] = {
-        {REC_SEC_EPOCH, take_epoch},    {REC_SEC_STRINGS, take_string},
-        {REC_SEC_CODES, take_code},     {REC_SEC_MODULES, take_module},
-        {REC_SEC_FRAMES, take_frame},   {REC_SEC_PROCESSES, take_process},
-        {REC_SEC_THREADS, take_thread}, {REC_SEC_THREAD_NAMES, take_thread_name},
-        {REC_SEC_PYTHONS, take_python},
+        {REC_SEC_EPOCH, take_epoch},          {REC_SEC_STRINGS, take_string},
+        {REC_SEC_CODES, take_code},           {REC_SEC_MODULES, take_module},
+        {REC_SEC_FRAMES, take_frame},         {REC_SEC_PROCESSES, take_process},
+        {REC_SEC_THREADS, take_thread},       {REC_SEC_THREAD_NAMES, take_thread_name},
+        {REC_SEC_PYTHONS, take_python},       {REC_SEC_HEAPS, take_heap},
+        {REC_SEC_HEAP_NODES, take_heap_node},
     };
     r->places = sections[REC_SEC_PLACES];
     r->has_places |= r->places.at < r->places.end;
@@ -253,10 +306,9 @@ int reader_take_tables(struct rec_reader *r, struct cursor sections[REC_SECTIONS
 int reader_take_events(struct rec_reader *r, struct cursor sections[REC_SECTIONS])
 {
     static const struct taker takers[] = {
-        {REC_SEC_EXITS, take_exit},
-        {REC_SEC_LOSSES, take_loss},
-        {REC_SEC_STATS, take_stats},
-        {REC_SEC_PAUSES, take_pause},
+        {REC_SEC_EXITS, take_exit},           {REC_SEC_LOSSES, take_loss},
+        {REC_SEC_STATS, take_stats},          {REC_SEC_PAUSES, take_pause},
+        {REC_SEC_HEAP_SITES, take_heap_site}, {REC_SEC_HEAP_POINTS, take_heap_point},
     };
     return take_all(r, sections, takers, ARRAY_LEN(takers));
 }

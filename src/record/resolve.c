@@ -35,6 +35,8 @@ struct copy {
     size_t frame_count, frame_cap;
     uint32_t *path;
     size_t path_cap;
+    uint32_t *heap_nodes; /* by the reader's, the writer's */
+    size_t heap_node_count, heap_node_cap;
 };
 
 #define NO_NODE UINT32_MAX
@@ -240,6 +242,55 @@ static int on_sample(void *ctx, const struct rec_sample *s)
     return err ? err : rec_writer_error(c->writer);
 }
 
+static int on_heap(void *ctx, uint32_t index, const struct rec_heap *h)
+{
+    struct copy *c = ctx;
+    (void)index;
+    rec_heap(c->writer, h);
+    return 0;
+}
+
+/* The writer's node for one of the reader's, which follow their callers. */
+static int copy_heap_stack(struct copy *c, uint32_t node, uint32_t *out)
+{
+    int err = 0;
+    *out = REC_NO_STACK;
+    while (!err && c->heap_node_count <= node) {
+        uint32_t *nodes = list_room(c->heap_nodes, &c->heap_node_cap, c->heap_node_count, sizeof(*nodes));
+        if (!nodes)
+            return -ENOMEM;
+        c->heap_nodes = nodes;
+        struct rec_node from = rec_reader_heap_node(c->reader, (uint32_t)c->heap_node_count);
+        struct became became = {0};
+        uint32_t made = c->heap_node_count ? nodes[from.parent] : REC_NO_STACK;
+        if (c->heap_node_count)
+            err = became_of(c, from.frame, &became);
+        for (uint32_t i = 0; !err && i < became.count; i++)
+            made = rec_heap_push(c->writer, made, c->frames[became.first + i]);
+        nodes[c->heap_node_count++] = made;
+    }
+    if (!err)
+        *out = c->heap_nodes[node];
+    return err;
+}
+
+static int on_heap_site(void *ctx, const struct rec_heap_site *s)
+{
+    struct copy *c = ctx;
+    struct rec_heap_site copied = *s;
+    int err = copy_heap_stack(c, s->stack, &copied.stack);
+    if (!err)
+        rec_heap_site(c->writer, &copied);
+    return err;
+}
+
+static int on_heap_point(void *ctx, const struct rec_heap_point *p)
+{
+    struct copy *c = ctx;
+    rec_heap_point(c->writer, p);
+    return 0;
+}
+
 static int on_epoch(void *ctx)
 {
     forget_nodes(ctx);
@@ -264,6 +315,9 @@ static int run(struct copy *c)
                                              .loss = on_loss,
                                              .stats = on_stats,
                                              .pause = on_pause,
+                                             .heap = on_heap,
+                                             .heap_site = on_heap_site,
+                                             .heap_point = on_heap_point,
                                              .epoch = on_epoch};
     int err = rec_reader_keep_places(c->reader);
     if (!err)
@@ -287,5 +341,6 @@ int rec_resolve(struct rec_reader *r, int to, rec_resolve_fn *resolve, void *ctx
     free(c.became);
     free(c.frames);
     free(c.path);
+    free(c.heap_nodes);
     return err ? err : written;
 }

@@ -73,6 +73,8 @@ struct rec_writer {
     struct intern codes;
     struct intern modules;
     struct intern frames;
+    struct intern heap_nodes; /* struct rec_node */
+    uint32_t heap_count;
     struct stacks stacks;
     struct thread_state *threads;
     size_t thread_cap;
@@ -173,6 +175,7 @@ static int init_tables(struct rec_writer *w)
     intern_init(&w->codes, sizeof(struct rec_code), REC_MAX_CODES);
     intern_init(&w->modules, sizeof(struct rec_module), REC_MAX_MODULES);
     intern_init(&w->frames, sizeof(struct rec_frame), REC_MAX_FRAMES);
+    intern_init(&w->heap_nodes, sizeof(struct rec_node), REC_MAX_HEAP_NODES);
     chunk_init(&w->chunk);
     int err = strtab_init(&w->strings);
     if (!err)
@@ -186,6 +189,8 @@ static int init_tables(struct rec_writer *w)
     bool added;
     rec_frame(w, &(struct rec_frame){0});
     err = intern_id(&w->modules, &(struct rec_module){0}, &none, &added);
+    if (!err)
+        err = intern_id(&w->heap_nodes, &(struct rec_node){0}, &none, &added);
     return w->frames.count == 1 ? err : -ENOMEM;
 }
 
@@ -196,6 +201,7 @@ static void destroy(struct rec_writer *w)
     intern_release(&w->codes);
     intern_release(&w->modules);
     intern_release(&w->frames);
+    intern_release(&w->heap_nodes);
     stacks_release(&w->stacks);
     free(w->threads);
     free(w->processes);
@@ -531,6 +537,68 @@ void rec_pause(struct rec_writer *w, const struct rec_pause *pause)
     struct buf *to = &w->chunk.sections[REC_SEC_PAUSES];
     buf_put_varint(to, pause->ns);
     buf_put_varint(to, pause->count);
+    appended(w);
+}
+
+/* Memory ---------------------------------------------------------------------------------------------- */
+
+uint32_t rec_heap(struct rec_writer *w, const struct rec_heap *heap)
+{
+    if (w->heap_count == REC_MAX_HEAPS) {
+        w->overflow++;
+        return UINT32_MAX;
+    }
+    struct buf *to = &w->chunk.sections[REC_SEC_HEAPS];
+    buf_put_varint(to, heap->pid);
+    put_time(w, to, heap->start_ns);
+    appended(w);
+    return w->heap_count++;
+}
+
+uint32_t rec_heap_push(struct rec_writer *w, uint32_t parent, uint32_t frame)
+{
+    const struct rec_node node = {.parent = parent, .frame = frame};
+    uint32_t id;
+    bool added;
+    if (intern_id(&w->heap_nodes, &node, &id, &added) != 0) {
+        w->overflow++;
+        return parent;
+    }
+    if (added) {
+        buf_put_varint(&w->chunk.sections[REC_SEC_HEAP_NODES], parent);
+        buf_put_varint(&w->chunk.sections[REC_SEC_HEAP_NODES], frame);
+        appended(w);
+    }
+    return id;
+}
+
+void rec_heap_site(struct rec_writer *w, const struct rec_heap_site *site)
+{
+    if (site->heap >= w->heap_count || site->stack >= w->heap_nodes.count)
+        return;
+    struct buf *to = &w->chunk.sections[REC_SEC_HEAP_SITES];
+    buf_put_varint(to, site->heap);
+    buf_put_varint(to, site->stack);
+    buf_put_varint(to, site->allocated);
+    buf_put_varint(to, site->allocations);
+    buf_put_varint(to, site->freed);
+    buf_put_varint(to, site->frees);
+    buf_put_varint(to, site->peak);
+    appended(w);
+}
+
+void rec_heap_point(struct rec_writer *w, const struct rec_heap_point *point)
+{
+    if (point->heap >= w->heap_count)
+        return;
+    struct buf *to = &w->chunk.sections[REC_SEC_HEAP_POINTS];
+    buf_put_varint(to, point->heap);
+    put_time(w, to, point->time_ns);
+    buf_put_varint(to, point->live);
+    buf_put_varint(to, point->rss);
+    buf_put_varint(to, point->rss_peak);
+    buf_put_varint(to, point->peak);
+    put_time(w, to, point->peak_ns);
     appended(w);
 }
 

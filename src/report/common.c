@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "analysis/modules.h"
+#include "report/source.h"
 #include "report/units.h"
 
 const char *metric_name(enum metric metric)
@@ -216,6 +217,23 @@ void common_place_cell(struct table *table, const struct term *t, const struct p
     if (line && n)
         n += (size_t)snprintf(place + n, UNITS_MAX, ":%u", line);
     table_foreign(table, INK_DIM, place, n);
+}
+
+void common_source_cell(struct table *table, const struct profile *p, uint32_t code, uint32_t line)
+{
+    const struct rec_reader *r = profile_reader(p);
+    struct source source;
+    size_t len = 0;
+    const char *text = NULL;
+    if (source_open(&source, rec_reader_string(r, rec_reader_code(r, code).file, NULL)) == 0)
+        text = source_line(&source, line, &len);
+    for (; len && (*text == ' ' || *text == '\t'); text++)
+        len--;
+    if (len)
+        table_foreign(table, INK_PLAIN, text, len);
+    else
+        common_function_cell(table, p, code);
+    source_release(&source);
 }
 
 void common_time_cell(struct table *table, uint64_t ns, uint64_t max_ns)

@@ -41,6 +41,10 @@ void common_function_cell(struct table *table, const struct profile *p, uint32_t
 void common_place_cell(struct table *table, const struct term *t, const struct profile *p, uint32_t code,
                        uint32_t line);
 
+/* A cell with the text of a line in its file as it is now, without indentation; else the name of the
+ * function. */
+void common_source_cell(struct table *table, const struct profile *p, uint32_t code, uint32_t line);
+
 /* A path without style.here. */
 const char *common_path(const struct term *t, const char *path, size_t *len);
 /* The same, and without the directory of the standard library or of installed packages. */

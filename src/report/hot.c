@@ -53,25 +53,6 @@ int section_functions(struct term *t, struct profile *p, size_t limit, bool all)
     return rc;
 }
 
-/* The text of a line in its file as it is now, without indentation; else the name of the function. */
-static void source_cell(struct table *table, const struct profile *p, const struct place *l)
-{
-    const struct rec_reader *r = profile_reader(p);
-    struct rec_code code = rec_reader_code(r, l->code);
-    struct source source;
-    size_t len = 0;
-    const char *text = NULL;
-    if (source_open(&source, rec_reader_string(r, code.file, NULL)) == 0)
-        text = source_line(&source, l->line, &len);
-    for (; len && (*text == ' ' || *text == '\t'); text++)
-        len--;
-    if (len)
-        table_foreign(table, INK_PLAIN, text, len);
-    else
-        common_function_cell(table, p, l->code);
-    source_release(&source);
-}
-
 static const struct table_column line_columns[] = {
     {"self", TABLE_RIGHT, 0, 0, 0},
     {"", TABLE_BAR, 0, 0, 2},
@@ -87,7 +68,7 @@ static void line_row(struct table *table, struct term *t, const struct profile *
     table_bar(table, INK_BAR, (double)l->self / (double)whole);
     common_time_cell(table, l->self, most);
     common_place_cell(table, t, p, l->code, l->line);
-    source_cell(table, p, l);
+    common_source_cell(table, p, l->code, l->line);
 }
 
 int section_lines(struct term *t, struct profile *p, size_t limit)

@@ -10,6 +10,7 @@
 #include "report/common.h"
 #include "report/json_text.h"
 #include "report/report.h"
+#include "report/whose.h"
 
 #define SCHEMA 1
 
@@ -142,10 +143,11 @@ static json_t *sampling_object(const struct profile *p)
         (json_int_t)profile_sum(p)->samples, "pause_us", "p50", pause_us(p, 0.5), "p90", pause_us(p, 0.9),
         "max", pause_us(p, 1), "sampler_cpu_s", measured ? seconds(st->cpu_ns) : json_null());
     json_t *missed =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "missed", loss(p, REC_LOSS_MISSED), "torn",
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "missed", loss(p, REC_LOSS_MISSED), "torn",
                   loss(p, REC_LOSS_TORN), "dropped", loss(p, REC_LOSS_DROPPED), "unreadable",
                   loss(p, REC_LOSS_UNREADABLE), "truncated", loss(p, REC_LOSS_TRUNCATED), "unseen_processes",
-                  loss(p, REC_LOSS_PROCESS), "unwritten", loss(p, REC_LOSS_WRITE), "losses", losses(p));
+                  loss(p, REC_LOSS_PROCESS), "unwritten", loss(p, REC_LOSS_WRITE), "unrecorded_allocations",
+                  loss(p, REC_LOSS_MEMORY), "losses", losses(p));
     json_object_update_missing(o, missed);
     json_decref(missed);
     return o;
@@ -233,41 +235,96 @@ static int put_processes(struct out *o, const struct profile *p)
     return err;
 }
 
-static void put_functions(struct out *o, struct profile *p, const struct report_style *style)
+/* Memory of a function or line; nulls where the recording has none. Takes o. */
+static json_t *with_memory(json_t *o, const struct memory_use *m, const struct memory_sums *s)
 {
-    const struct rec_reader *r = profile_reader(p);
-    size_t count;
-    const struct profile_function *f = profile_functions(p, style->metric, &count);
-    open_value(o, "functions", '[');
-    for (size_t i = 0; i < count && (!style->limit || i < style->limit); i++) {
-        struct rec_code c = rec_reader_code(r, f[i].code);
-        put(o, NULL,
-            json_pack("{s:o, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:n}", "name", json_text_of(r, c.name),
-                      "file", c.file ? json_text_of(r, c.file) : json_null(), "line", known(c.first_line),
-                      "kind", common_kind(c.kind).name, "guessed", c.kind == REC_GUESSED, "self_wall_s",
-                      seconds(f[i].self.wall), "total_wall_s", seconds(f[i].total.wall), "self_cpu_s",
-                      seconds(f[i].self.cpu), "total_cpu_s", seconds(f[i].total.cpu), "calls"));
+    static const struct memory_sums none;
+    s = s ? s : &none;
+    json_t *sums =
+        m ? json_pack("{s:I, s:I, s:I, s:I, s:I}", "alloc_bytes", (json_int_t)s->allocated, "alloc_count",
+                      (json_int_t)s->allocations, "free_bytes", (json_int_t)s->freed, "live_bytes",
+                      (json_int_t)memory_live(s), "peak_bytes", (json_int_t)s->peak)
+          : json_pack("{s:n, s:n, s:n, s:n, s:n}", "alloc_bytes", "alloc_count", "free_bytes", "live_bytes",
+                      "peak_bytes");
+    if (json_object_update(o, sums) != 0) {
+        json_decref(o);
+        o = NULL;
     }
-    close_value(o, ']');
+    json_decref(sums);
+    return o;
 }
 
-static void put_lines(struct out *o, struct profile *p, const struct report_style *style)
+static json_t *function_object(const struct rec_reader *r, const struct memory_use *m, const struct whose *w)
 {
-    const struct rec_reader *r = profile_reader(p);
+    static const struct weights no_time;
+    const struct weights *self = w->function ? &w->function->self : &no_time;
+    const struct weights *total = w->function ? &w->function->total : &no_time;
+    bool outside = w->code == MEMORY_OUTSIDE;
+    struct rec_code c = rec_reader_code(r, outside ? 0 : w->code);
+    json_t *o = json_pack("{s:o, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:n}", "name",
+                          outside ? json_string("(outside Python)") : json_text_of(r, c.name), "file",
+                          c.file && !outside ? json_text_of(r, c.file) : json_null(), "line",
+                          known(outside ? 0 : c.first_line), "kind",
+                          outside ? "native" : common_kind(c.kind).name, "guessed", c.kind == REC_GUESSED,
+                          "self_wall_s", seconds(self->wall), "total_wall_s", seconds(total->wall),
+                          "self_cpu_s", seconds(self->cpu), "total_cpu_s", seconds(total->cpu), "calls");
+    return with_memory(o, m, w->memory ? &w->memory->self : NULL);
+}
+
+static json_t *line_object(const struct rec_reader *r, const struct memory_use *m, const struct whose *w)
+{
+    static const struct weights no_time;
+    const struct weights *self = w->of_line ? &w->of_line->self : &no_time;
+    const struct weights *total = w->of_line ? &w->of_line->total : &no_time;
+    struct rec_code c = rec_reader_code(r, w->code);
+    json_t *o = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:b, s:n}", "file",
+                          c.file ? json_text_of(r, c.file) : json_null(), "line", known(w->line), "function",
+                          json_text_of(r, c.name), "self_wall_s", seconds(self->wall), "total_wall_s",
+                          seconds(total->wall), "self_cpu_s", seconds(self->cpu), "total_cpu_s",
+                          seconds(total->cpu), "hits", "time_s", "exact", 0, "rss_delta_bytes");
+    return with_memory(o, m, w->memory ? &w->memory->self : NULL);
+}
+
+static int put_functions(struct out *o, struct profile *p, const struct report_style *style)
+{
+    struct whose *list;
     size_t count;
-    const struct profile_line *l = profile_lines(p, style->metric, &count);
-    open_value(o, "lines", '[');
-    for (size_t i = 0; i < count && (!style->limit || i < style->limit); i++) {
-        struct rec_code c = rec_reader_code(r, l[i].code);
-        put(o, NULL,
-            json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:n, s:n, s:b, s:n, s:n, s:n, s:n, s:n}", "file",
-                      c.file ? json_text_of(r, c.file) : json_null(), "line", known(l[i].line), "function",
-                      json_text_of(r, c.name), "self_wall_s", seconds(l[i].self.wall), "total_wall_s",
-                      seconds(l[i].total.wall), "self_cpu_s", seconds(l[i].self.cpu), "total_cpu_s",
-                      seconds(l[i].total.cpu), "hits", "time_s", "exact", 0, "alloc_bytes", "free_bytes",
-                      "live_bytes", "peak_bytes", "rss_delta_bytes"));
-    }
+    int err = whose_functions(p, style, &list, &count);
+    open_value(o, "functions", '[');
+    for (size_t i = 0; !err && i < count && (!style->limit || i < style->limit); i++)
+        put(o, NULL, function_object(profile_reader(p), profile_memory(p), &list[i]));
     close_value(o, ']');
+    free(list);
+    return err;
+}
+
+static int put_lines(struct out *o, struct profile *p, const struct report_style *style)
+{
+    struct whose *list;
+    size_t count;
+    int err = whose_lines(p, style, &list, &count);
+    open_value(o, "lines", '[');
+    for (size_t i = 0; !err && i < count && (!style->limit || i < style->limit); i++)
+        put(o, NULL, line_object(profile_reader(p), profile_memory(p), &list[i]));
+    close_value(o, ']');
+    free(list);
+    return err;
+}
+
+/* null unless memory was recorded. */
+static json_t *memory_object(const struct profile *p)
+{
+    const struct memory_use *m = profile_memory(p);
+    if (!m)
+        return json_null();
+    const struct memory_whole *w = &m->whole;
+    uint64_t started = rec_reader_header(profile_reader(p))->started_ns;
+    return json_pack("{s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:n}", "peak_bytes", (json_int_t)w->sums.peak,
+                     "peak_s", seconds(w->peak_ns > started ? w->peak_ns - started : 0), "peak_rss_bytes",
+                     w->rss_peak ? json_integer((json_int_t)w->rss_peak) : json_null(), "live_at_exit_bytes",
+                     (json_int_t)memory_live(&w->sums), "allocations", (json_int_t)w->sums.allocations,
+                     "allocated_bytes", (json_int_t)w->sums.allocated, "programs", (json_int_t)w->heaps,
+                     "identity");
 }
 
 /* The share comes from samples; single collections are not seen by them: null. */
@@ -287,10 +344,12 @@ int report_json(FILE *to, struct profile *p, const struct report_style *style)
     put(&o, "run", run_object(p, style));
     put(&o, "sampling", sampling_object(p));
     int err = put_processes(&o, p);
-    put_functions(&o, p, style);
-    put_lines(&o, p, style);
+    if (!err)
+        err = put_functions(&o, p, style);
+    if (!err)
+        err = put_lines(&o, p, style);
     put(&o, "gc", gc_object(p));
-    put(&o, "memory", json_null());
+    put(&o, "memory", memory_object(p));
     put(&o, "io", json_null());
     put(&o, "findings", json_array());
     close_value(&o, '}');

@@ -22,11 +22,13 @@ struct report_style {
     bool color;
     bool unicode;
     enum metric metric; /* what is sorted by and shared out */
-    bool tasks;         /* the profile holds await chains of waiting tasks, not threads */
-    size_t limit;       /* rows of a table; 0: as many as suit the view */
-    bool growing;       /* the recording was still being written when it was opened: it ends for now */
-    const char *path;   /* where the recording is; NULL: not said */
-    const char *here;   /* the directory that paths are shown relative to; NULL: none */
+    bool memory;        /* what is sorted by is memory, by `order`, not time */
+    enum memory_order order;
+    bool tasks;       /* the profile holds await chains of waiting tasks, not threads */
+    size_t limit;     /* rows of a table; 0: as many as suit the view */
+    bool growing;     /* the recording was still being written when it was opened: it ends for now */
+    const char *path; /* where the recording is; NULL: not said */
+    const char *here; /* the directory that paths are shown relative to; NULL: none */
 };
 
 /* Width, colour and Unicode as fit `to`. width 0: from the terminal, COLUMNS, else 100. Colour follows, in
@@ -40,6 +42,8 @@ int report_summary(FILE *to, struct profile *p, const struct report_style *style
 int report_calls(FILE *to, struct profile *p, const struct report_style *style);
 /* The hottest lines in their source. */
 int report_lines(FILE *to, struct profile *p, const struct report_style *style);
+/* Who allocated memory and who held it when most was held: functions and lines. */
+int report_memory(FILE *to, struct profile *p, const struct report_style *style);
 /* One JSON object, the same for every view. style->metric sorts, style->limit bounds functions and lines. */
 int report_json(FILE *to, struct profile *p, const struct report_style *style);
 

@@ -7,16 +7,11 @@
 
 #include "sample/target_state.h"
 
-/* The instruction's index in its code, or -1 when it lies outside. An instruction before the first one is a
- * frame that has not begun: it counts as the first. */
+/* The instruction's index in its code, or -1 when it lies outside. */
 static int64_t unit_of(const struct target *t, const struct py_frame *frame, const struct py_code *code)
 {
-    const struct layout *l = &t->runtime.layout;
-    uint64_t start = frame->code + l->code.bytecode;
-    uint64_t offset = l->frame.lasti_unit ? frame->instr : frame->instr - start;
-    if (!l->frame.lasti_unit && frame->instr + 2 == start)
-        return 0;
-    return offset / 2 < code->units ? (int64_t)(offset / 2) : -1;
+    uint64_t unit = py_frame_offset(&t->runtime.layout, frame) / 2;
+    return unit < code->units ? (int64_t)unit : -1;
 }
 
 /* Free-threaded 3.14+: a thread may run a copy of the bytecode of its own; the address within that copy is

@@ -91,6 +91,34 @@ static int on_pause(void *ctx, const struct rec_pause *p)
     return 0;
 }
 
+static int on_heap_site(void *ctx, const struct rec_heap_site *s)
+{
+    (void)ctx;
+    printf("heap-site: %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", s->heap,
+           s->stack, s->allocated, s->allocations, s->freed, s->frees, s->peak);
+    return 0;
+}
+
+static int on_heap_point(void *ctx, const struct rec_heap_point *p)
+{
+    (void)ctx;
+    printf("heap-point: %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+           p->heap, p->time_ns, p->live, p->rss, p->rss_peak, p->peak, p->peak_ns);
+    return 0;
+}
+
+static void put_heaps(const struct rec_reader *r)
+{
+    for (uint32_t i = 0; i < rec_reader_heap_count(r); i++) {
+        struct rec_heap h = rec_reader_heap(r, i);
+        printf("heap %u: %u %" PRIu64 "\n", i, h.pid, h.start_ns);
+    }
+    for (uint32_t i = 1; i < rec_reader_heap_node_count(r); i++) {
+        struct rec_node node = rec_reader_heap_node(r, i);
+        printf("heap-node %u: %u %u\n", i, node.parent, node.frame);
+    }
+}
+
 static void put_header(const struct rec_header *h)
 {
     printf("header: %" PRIu64 " %" PRIu64 " %" PRIu64 " %d", h->started_wall_ns, h->started_ns, h->period_ns,
@@ -126,6 +154,8 @@ int main(int argc, char **argv)
                                              .loss = on_loss,
                                              .stats = on_stats,
                                              .pause = on_pause,
+                                             .heap_site = on_heap_site,
+                                             .heap_point = on_heap_point,
                                              .epoch = on_epoch};
     struct rec_reader *r;
     uint64_t offset;
@@ -139,6 +169,7 @@ int main(int argc, char **argv)
     rec_reader_keep_places(r); /* of one that is not merged: frames have the numbers of the file */
     err = rec_reader_run(r, &events, r);
     put_tables(r);
+    put_heaps(r);
     const struct rec_end *end = rec_reader_end(r);
     if (end)
         printf("end: %" PRIu64 " %d %d\n", end->ended_ns, end->code, end->signal);

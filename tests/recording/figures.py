@@ -79,9 +79,24 @@ def _dump_events(recording: Recording) -> Iterator[str]:
         yield f"stats: {_instant(recording, stats.time)} {' '.join(map(str, stats[1:]))}"
     for pause in recording.pauses:
         yield f"pause: {pause.length} {pause.times}"
+    yield from _dump_heaps(recording)
     if recording.ended:
         code = NO_CODE if recording.ended.code is None else recording.ended.code
         yield f"end: {_instant(recording, recording.ended.time)} {code} {recording.ended.signal}"
+
+
+def _dump_heaps(recording: Recording) -> Iterator[str]:
+    for number, heap in enumerate(recording.heaps):
+        yield f"heap {number}: {heap.pid} {_instant(recording, heap.start)}"
+    for number, (caller, frame) in enumerate(recording.heap_nodes[1:], 1):
+        yield f"heap-node {number}: {caller} {frame}"
+    for site in recording.heap_sites:
+        yield f"heap-site: {' '.join(map(str, site))}"
+    for p in recording.heap_points:
+        yield (
+            f"heap-point: {p.heap} {_instant(recording, p.time)} {p.live} {p.resident} {p.resident_peak} {p.peak}"
+            f" {_instant(recording, p.peak_time)}"
+        )
 
 
 def _instant(recording: Recording, since: int) -> int:
@@ -130,7 +145,16 @@ OF_A_THREAD: dict[str, Weight] = {
     "blocked_s": _blocked,
 }
 
-LOSSES = ("missed", "torn", "dropped", "unreadable", "truncated", "unseen_processes", "unwritten")
+LOSSES = (
+    "missed",
+    "torn",
+    "dropped",
+    "unreadable",
+    "truncated",
+    "unseen_processes",
+    "unwritten",
+    "unrecorded_allocations",
+)
 
 
 def own(recording: Recording) -> list[Sample]:

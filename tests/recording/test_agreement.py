@@ -5,6 +5,7 @@ Thing by thing through dump_recording, and in the sums that a user sees: the JSO
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -23,6 +24,7 @@ from system.drive import (
     started,
     version_of,
     wait_until,
+    zond,
 )
 
 THREADS = """\
@@ -166,6 +168,36 @@ def test_readers_agree_on_native_stacks(tmp_path: Path) -> None:
     recording = check(run_code(tmp_path, RESTLESS, "0.5", options=["--native-rate", "200"]).recording)
     assert 1 in {code.kind for code in recording.codes}
     assert sum(pause.times for pause in recording.pauses) == recording.stats[-1].stops > 10
+
+
+MEMORY = """\
+import os, time
+kept = [bytearray(1000000 + n) for n in range(10)]
+if os.fork() == 0:
+    more = bytearray(3000000)
+    os._exit(0)
+os.wait()
+time.sleep(0.3)
+"""
+
+
+@pytest.mark.parametrize("version", matrix.VERSIONS)
+def test_readers_agree_on_memory(tmp_path: Path, version: str) -> None:
+    """And the sums of what was read in Python are those of the JSON."""
+    path = tmp_path / "mem.zond"
+    done = zond("mem", "-q", "-o", path, "--", interpreter_of(version).path, "-c", MEMORY)
+    assert done.returncode == 0
+    recording = check(path)
+    assert len(recording.heaps) == 2
+    latest = {(site.heap, site.stack): site for site in recording.heap_sites}
+    memory = json.loads(zond("mem", "--json", path).stdout)["memory"]
+    assert memory["peak_bytes"] == sum(site.peak for site in latest.values())
+    assert memory["allocated_bytes"] == sum(site.allocated for site in latest.values())
+    assert memory["allocations"] == sum(site.allocations for site in latest.values())
+    assert memory["live_at_exit_bytes"] == sum(site.allocated - site.freed for site in latest.values())
+    points = {point.heap: point for point in recording.heap_points}
+    assert memory["peak_bytes"] == sum(point.peak for point in points.values())
+    assert memory["peak_rss_bytes"] == max(point.resident_peak for point in points.values())
 
 
 def test_readers_agree_on_an_attachment(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ LATER: dict[str, bytes] = {
     "a large block": block(77, b"", packed=bytes(1 << 20)),
     "an empty chunk": chunk(),
     "a chunk of unknown sections": chunk(
-        section(29, b"x"), section(15, b"y"), section(1 << 60, b"z"), section(28, b"")
+        section(99, b"x"), section(15, b"y"), section(1 << 60, b"z"), section(98, b"")
     ),
     "a loss of an unknown kind": chunk(section(LOSSES, b"\xc8" + numbers(0, 5, 0))),
 }

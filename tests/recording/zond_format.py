@@ -25,10 +25,11 @@ HEADER, CHUNK, END, MERGED = 1, 2, 3, 4
 # Sections of a chunk
 EPOCH, STRINGS, CODES, FRAMES, PROCESSES, THREADS, THREAD_NAMES, PYTHONS, EXITS, LOSSES, STATS, PAUSES = range(1, 13)
 MODULES, PLACES = 13, 14
+HEAPS, HEAP_NODES, HEAP_SITES, HEAP_POINTS = range(28, 32)
 COLUMNS = range(16, 28)
 THREAD, SAMPLE_END, START, CPU, STATE, SYSCALL, COUNT, STACK, UP, GROWN, LEAVES, STACK_FRAMES = COLUMNS
 
-KNOWN = {*range(EPOCH, PLACES + 1), *COLUMNS}
+KNOWN = {*range(EPOCH, PLACES + 1), *COLUMNS, *range(HEAPS, HEAP_POINTS + 1)}
 
 # Bits of a sample's state
 ON_CPU, GIL_HELD, GIL_WAIT, IN_GC, CALLING_C, TASK = (1 << bit for bit in range(6))
@@ -44,7 +45,8 @@ MAX_CODES = 393_216
 MAX_FRAMES = 786_432
 MAX_MODULES = 49_152
 MAX_NODES = 786_432
-MAX_PROCESSES = MAX_THREADS = 1_048_576
+MAX_HEAP_NODES = 786_432
+MAX_PROCESSES = MAX_THREADS = MAX_HEAPS = 1_048_576
 MAX_STEPS_UP = 255
 
 NO_CODE = -(1 << 31)
@@ -171,6 +173,31 @@ class Pause(NamedTuple):
     times: int
 
 
+class Heap(NamedTuple):
+    pid: int
+    start: int
+
+
+class HeapSite(NamedTuple):
+    heap: int
+    stack: int
+    allocated: int
+    allocations: int
+    freed: int
+    frees: int
+    peak: int
+
+
+class HeapPoint(NamedTuple):
+    heap: int
+    time: int
+    live: int
+    resident: int
+    resident_peak: int
+    peak: int
+    peak_time: int
+
+
 class Ended(NamedTuple):
     time: int
     code: int | None
@@ -206,6 +233,10 @@ class Recording:
     stats: list[Stats] = field(default_factory=list)
     pauses: list[Pause] = field(default_factory=list)
     nodes: list[list[Node]] = field(default_factory=lambda: [empty_trie()])  # of each epoch
+    heaps: list[Heap] = field(default_factory=list)
+    heap_nodes: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])  # caller, frame
+    heap_sites: list[HeapSite] = field(default_factory=list)
+    heap_points: list[HeapPoint] = field(default_factory=list)
     ended: Ended | None = None
     end: str = "cut"
     offset: int = 0
@@ -396,7 +427,7 @@ class Reader:
                 take(records)
             if section == FRAMES and self.places:
                 raise CorruptError("a place of no frame")
-            if section == PYTHONS:
+            if section == HEAP_NODES:
                 Columns(self, [Cursor(sections.get(column, b"")) for column in COLUMNS]).take()
 
     def takers(self) -> list[tuple[int, Callable[[Cursor], None]]]:
@@ -412,10 +443,14 @@ class Reader:
             (THREADS, self.thread),
             (THREAD_NAMES, self.thread_name),
             (PYTHONS, self.python),
+            (HEAPS, self.heap),
+            (HEAP_NODES, self.heap_node),
             (EXITS, self.exit),
             (LOSSES, self.loss),
             (STATS, self.stats),
             (PAUSES, self.pauses),
+            (HEAP_SITES, self.heap_site),
+            (HEAP_POINTS, self.heap_point),
         ]
 
     def epoch(self, c: Cursor) -> None:
@@ -486,6 +521,23 @@ class Reader:
 
     def pauses(self, c: Cursor) -> None:
         self.recording.pauses.append(Pause(c.u(), c.u()))
+
+    def heap(self, c: Cursor) -> None:
+        add(self.recording.heaps, Heap(c.u32(), c.s()), MAX_HEAPS)
+
+    def heap_node(self, c: Cursor) -> None:
+        caller = c.below(len(self.recording.heap_nodes), "node of a heap")
+        frame = c.below(len(self.recording.frames), "frame")
+        add(self.recording.heap_nodes, (caller, frame), MAX_HEAP_NODES)
+
+    def heap_site(self, c: Cursor) -> None:
+        heap = c.below(len(self.recording.heaps), "heap")
+        stack = c.below(len(self.recording.heap_nodes), "node of a heap")
+        self.recording.heap_sites.append(HeapSite(heap, stack, c.u(), c.u(), c.u(), c.u(), c.u()))
+
+    def heap_point(self, c: Cursor) -> None:
+        heap = c.below(len(self.recording.heaps), "heap")
+        self.recording.heap_points.append(HeapPoint(heap, c.s(), c.u(), c.u(), c.u(), c.u(), c.s()))
 
 
 class Columns:
