@@ -33,7 +33,7 @@ struct memory_row {
     uint32_t code; /* MEMORY_OUTSIDE: no Python frame was there */
     uint32_t line;
     struct memory_sums self, total;
-    uint32_t stamp; /* while it is summed up */
+    uint32_t open; /* while it is summed up: how often it is on the path */
 };
 
 #define MEMORY_OUTSIDE UINT32_MAX
