@@ -183,6 +183,8 @@ static void attach(void)
     }
     if (agent.alive)
         atomic_store_explicit(agent.alive, 1, memory_order_relaxed);
+    if (c)
+        collections_attached(c);
     atomic_store_explicit(&agent.channel, c, memory_order_release);
     errno = before;
 }
@@ -200,7 +202,7 @@ static __attribute__((noinline)) struct channel *attach_child(void)
     return atomic_load_explicit(&agent.channel, memory_order_acquire);
 }
 
-struct channel *agent_enter(void)
+struct channel *agent_enter(bool allocation)
 {
     struct channel *c = atomic_load_explicit(&agent.channel, memory_order_acquire);
     if (!c || inside)
@@ -212,6 +214,8 @@ struct channel *agent_enter(void)
         fall_silent();
         c = NULL;
     }
+    if (c && allocation && !c->allocations)
+        c = NULL;
     inside = c != NULL;
     return c;
 }
@@ -231,6 +235,7 @@ __attribute__((constructor)) static void agent_start(void)
     inside = true;
     memcpy(agent.name, name, len + 1);
     walk_find();
+    collections_find();
     attach();
     inside = false;
 }
