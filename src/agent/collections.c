@@ -167,13 +167,13 @@ static bool says(const char *text, const char *word)
 /* callback(phase, info). The program may call it, too, with whatever it likes. */
 static void *on_collection(void *self, void *const *args, ssize_t count)
 {
-    uint64_t at_ns = now_ns();
     ssize_t len;
     const char *phase = count == 2 ? python.text(args[0], &len) : NULL;
     (void)self;
     if (!phase)
         python.clear();
     bool begins = phase && says(phase, "start"), ends = phase && says(phase, "stop");
+    uint64_t at_ns = ends ? now_ns() : 0;
     uint64_t generation = begins ? number_of(args[1], state.generation) : 0;
     uint64_t collected = ends ? number_of(args[1], state.collected) : 0;
     uint64_t uncollectable = ends ? number_of(args[1], state.uncollectable) : 0;

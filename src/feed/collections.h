@@ -8,9 +8,9 @@
 #include "agent/channel.h"
 #include "record/model.h"
 
-/* Collections that wait to be written, for a second: about what a program can do that does nothing else.
- * Those beyond are counted in `lost`. */
-#define FEED_COLLECTIONS_MAX (1u << 18)
+/* Collections that wait to be written, for a second: more than a program can do that does nothing else (1.5
+ * us each). Those beyond are counted in `lost`. */
+#define FEED_COLLECTIONS_MAX (1u << 20)
 
 /* since_ns 0: nobody listens. until_ns 0: it still does. list: the stacks are rows of the channel, the heap
  * is not set. under_way, token: `present` has begun. lost: also for lack of memory. */

@@ -568,8 +568,7 @@ static void write_losses(const struct feed *f, struct client *client, struct rec
     const struct channel *c = client->channel;
     char text[160];
     bool gave_up = atomic_load_explicit(&c->gave_up, memory_order_relaxed);
-    uint64_t lost = heap_sum(client->heap).lost + client->collections.lost +
-                    atomic_load_explicit(&c->full, memory_order_relaxed) +
+    uint64_t lost = heap_sum(client->heap).lost + atomic_load_explicit(&c->full, memory_order_relaxed) +
                     atomic_load_explicit(&c->truncated, memory_order_relaxed) + gave_up;
     if (lost == client->told)
         return;
@@ -583,16 +582,23 @@ static void write_losses(const struct feed *f, struct client *client, struct rec
 
 /* Collections ------------------------------------------------------------------------------------------- */
 
-static void write_removal(struct client *client, struct rec_writer *w)
+static void write_unrecorded(struct client *client, struct rec_writer *w)
 {
+    struct feed_collections *f = &client->collections;
     char text[160];
-    if (!client->collections.until_ns || client->removal_told)
-        return;
-    snprintf(text, sizeof(text),
-             "process %d took zond out of gc.callbacks: its later collections were not recorded",
-             client->pid);
-    write_loss(w, REC_LOSS_GC, 1, text);
-    client->removal_told = true;
+    if (f->lost) {
+        snprintf(text, sizeof(text),
+                 "process %d: more collections at once than zond keeps: some were not recorded", client->pid);
+        write_loss(w, REC_LOSS_GC, f->lost, text);
+        f->lost = 0;
+    }
+    if (f->until_ns && !client->removal_told) {
+        snprintf(text, sizeof(text),
+                 "process %d took zond out of gc.callbacks: its later collections were not recorded",
+                 client->pid);
+        write_loss(w, REC_LOSS_GC, 1, text);
+        client->removal_told = true;
+    }
 }
 
 static void write_collections(struct client *client, struct rec_writer *w, uint64_t now_ns)
@@ -610,7 +616,7 @@ static void write_collections(struct client *client, struct rec_writer *w, uint6
     rec_collector(w, &(struct rec_collector){.heap = client->index,
                                              .since_ns = f->since_ns,
                                              .until_ns = f->until_ns ? f->until_ns : until});
-    write_removal(client, w);
+    write_unrecorded(client, w);
 }
 
 static void write_client(const struct feed *f, struct client *client, struct rec_writer *w, bool sites)
