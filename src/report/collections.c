@@ -139,15 +139,36 @@ static void print_whole(struct term *t, const struct collections_use *c)
     say(t, INK_PLAIN, text);
 }
 
-static bool is_known(const struct rec_reader *r, const struct collections_use *c, uint32_t process)
+static bool is_listened_to(const struct rec_reader *r, const struct collections_use *c, uint32_t pid,
+                           uint32_t part)
 {
-    uint32_t pid = rec_reader_process(r, process).pid;
     for (uint32_t i = 0; i < rec_reader_heap_count(r); i++) {
         if (rec_reader_heap(r, i).pid == pid && collections_known(c, i) &&
-            rec_reader_part_of_heap(r, i) == rec_reader_part_of(r, process))
+            rec_reader_part_of_heap(r, i) == part)
             return true;
     }
     return false;
+}
+
+/* Is nothing known of the collections of this Python, of which it may have made some? One that became another
+ * program is as a rule a child between fork and exec. A child of fork would be heard of by its first
+ * collection: it is told by its command, which is its parent's. */
+static bool is_missing(const struct rec_reader *r, const struct collections_use *c, uint32_t process)
+{
+    struct rec_process p = rec_reader_process(r, process);
+    uint32_t part = rec_reader_part_of(r, process);
+    if (!p.python || is_listened_to(r, c, p.pid, part))
+        return false;
+    for (uint32_t i = 0; i < rec_reader_process_count(r); i++) {
+        struct rec_process other = rec_reader_process(r, i);
+        if (i == process || rec_reader_part_of(r, i) != part)
+            continue;
+        bool became = i > process && other.pid == p.pid;
+        bool parent = other.pid == p.ppid && other.command == p.command;
+        if (became || (parent && is_listened_to(r, c, other.pid, part)))
+            return false;
+    }
+    return true;
 }
 
 /* Pythons of whose collections nothing is known. */
@@ -158,11 +179,11 @@ static void print_missing(struct term *t, const struct profile *p)
     const struct profile_process *processes = profile_processes(p, &count);
     char text[256];
     for (size_t i = 0; i < count; i++) {
-        struct rec_process process = rec_reader_process(r, processes[i].process);
-        if (!process.python || is_known(r, profile_collections(p), processes[i].process))
+        if (!is_missing(r, profile_collections(p), processes[i].process))
             continue;
         if (missing++ < NAMED)
-            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u", len ? ", " : "", process.pid);
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u", len ? ", " : "",
+                                    rec_reader_process(r, processes[i].process).pid);
     }
     if (!missing)
         return;

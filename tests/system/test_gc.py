@@ -380,6 +380,35 @@ def test_python_that_is_not_reached(tmp_path: Path) -> None:
     assert re.search(r"collections\s+were\s+not\s+recorded", done.stdout.decode())
 
 
+CHILDREN = """\
+import multiprocessing, os, subprocess
+def works(n):
+    rings(2000)
+    return n
+if __name__ == "__main__":
+    for _ in range(30): subprocess.run(["/bin/true"])
+    for _ in range(10): subprocess.run(["/bin/true"], preexec_fn=os.getpid)
+    for _ in range(20):
+        if os.fork() == 0: os._exit(0)
+        os.wait()
+    for method in ("fork", "spawn", "forkserver"):
+        with multiprocessing.get_context(method).Pool(2) as pool: assert sum(pool.map(works, range(100))) == 4950
+    sys.exit(5)
+"""
+
+
+@every_version()
+def test_children_are_all_reached(version: str, tmp_path: Path) -> None:
+    """However they are started; those that are about to be another program, and such as do nothing, are not missed."""
+    ran = record(tmp_path, CHILDREN, python=interpreter_of(version).path)
+    assert ran.status == 5, ran.err
+    text = view(ran.recording, verb="gc")
+    assert "did not reach" not in text, text
+    recording = taken(ran.recording)
+    collected = {one.heap for one in recording.collections if innermost(recording, one)[0] == "rings"}
+    assert len(collected) >= 3
+
+
 def test_duration(tmp_path: Path) -> None:
     """After it the agent is silent, and the program goes on alone."""
     code = "def first(): gc.collect()\ndef later(): gc.collect()\nfirst()\ntime.sleep(2)\nlater()\nos._exit(3)\n"
