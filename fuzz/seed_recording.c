@@ -56,6 +56,14 @@ static void fill_heaps(struct rec_writer *w, const uint32_t frames[4])
                                                    .rss_peak = 8192,
                                                    .peak = 1000,
                                                    .peak_ns = STARTED_NS});
+        rec_collection(w, &(struct rec_collection){.heap = i % 2,
+                                                   .stack = stack,
+                                                   .start_ns = STARTED_NS + i,
+                                                   .length_ns = 100,
+                                                   .generation = i % REC_GENERATIONS,
+                                                   .collected = 5,
+                                                   .uncollectable = 1});
+        rec_collector(w, &(struct rec_collector){i % 2, STARTED_NS, STARTED_NS + i});
     }
 }
 

@@ -192,6 +192,8 @@ static void attach(void)
     }
     if (agent.own)
         atomic_store_explicit(&agent.own->alive, 1, memory_order_relaxed);
+    if (c)
+        collections_attached(c);
     atomic_store_explicit(&agent.channel, c, memory_order_release);
     errno = before;
 }
@@ -209,7 +211,7 @@ static __attribute__((noinline)) struct channel *attach_child(void)
     return atomic_load_explicit(&agent.channel, memory_order_acquire);
 }
 
-struct channel *agent_enter(void)
+struct channel *agent_enter(bool allocation)
 {
     struct channel *c = atomic_load_explicit(&agent.channel, memory_order_acquire);
     if (!c || inside)
@@ -221,6 +223,8 @@ struct channel *agent_enter(void)
         fall_silent();
         c = NULL;
     }
+    if (c && allocation && !c->allocations)
+        c = NULL;
     inside = c != NULL;
     return c;
 }
@@ -240,6 +244,7 @@ __attribute__((constructor)) static void agent_start(void)
     inside = true;
     memcpy(agent.name, name, len + 1);
     walk_find();
+    collections_find();
     attach();
     inside = false;
 }

@@ -1,6 +1,6 @@
 /* The parts of the agent, which runs inside of other programs: agent.c (its life and the ring), hooks.c (the
- * functions that it stands in for), walk.c (the Python stack of the calling thread) and tables.c (what was
- * seen, numbered).
+ * functions that it stands in for), collections.c (Python's garbage collections), walk.c (the Python stack of
+ * the calling thread) and tables.c (what was seen, numbered).
  *
  * Its own world: it calls no function that allocates, locks or writes, keeps errno, and takes memory from the
  * kernel alone. It may be called in any thread, in signal handlers, before main and after exit.
@@ -8,6 +8,7 @@
 #ifndef ZOND_AGENT_AGENT_H
 #define ZOND_AGENT_AGENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,9 +21,10 @@ __asm__(".symver dlsym, dlsym@GLIBC_2.2.5");
 
 #define AGENT_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* Begins a probe: the channel to record into, or NULL where nothing is to be recorded: there is no zond, or
- * the thread is inside of a probe already. agent_leave ends it, but for NULL. */
-struct channel *agent_enter(void);
+/* Begins a probe: the channel to record into, or NULL where nothing is to be recorded: there is no zond, the
+ * thread is inside of a probe already, or the probe is of an allocation and zond wants none. agent_leave ends
+ * it, but for NULL. */
+struct channel *agent_enter(bool allocation);
 void agent_leave(void);
 
 /* Writes an event, and waits while the ring is full. Returns its ticket. Falls silent for ever when zond is
@@ -32,6 +34,15 @@ uint32_t agent_put(struct channel *c, const struct channel_event *event);
 /* Finds the functions that the hooks stand in for; at the agent's start, or by the first of them if that is
  * earlier. */
 void hooks_find(void);
+
+/* Finds what Python has for those who listen to its collections: before main, once. */
+void collections_find(void);
+/* The process has a channel, which nothing was written into yet. */
+void collections_attached(struct channel *c);
+/* True: collections_listen is to be called, from any thread in which the program may run: it listens once
+ * Python has begun. */
+extern _Atomic bool collections_wait;
+void collections_listen(void);
 
 /* Finds the Python of this process, if there is one: before main, once. */
 void walk_find(void);

@@ -25,7 +25,7 @@
 #define CHANNEL_ENV "ZOND_AGENT"
 
 /* Of this header: agent and zond are of one installation, but a program that runs on keeps its agent. */
-#define CHANNEL_VERSION 1u
+#define CHANNEL_VERSION 2u
 
 /* Events under way. A full ring makes the program wait for zond. */
 #define CHANNEL_SLOTS (1u << 15)
@@ -56,10 +56,15 @@ enum channel_kind {
     CHANNEL_MAP,          /* stack, address, size: anonymous memory; replaces what was mapped there */
     CHANNEL_UNMAP,        /* address, size */
     CHANNEL_REMAP,        /* address, size: a mapping, about to be moved; its ticket is the token */
-    CHANNEL_REMAPPED, /* token; stack, address, size: as of a mapping, if the old one was of such memory */
+    CHANNEL_REMAPPED,  /* token; stack, address, size: as of a mapping, if the old one was of such memory */
+    CHANNEL_LISTENS,   /* address: time from which on collections are told */
+    CHANNEL_LISTENED,  /* address: time of the end of that, by the program */
+    CHANNEL_COLLECTS,  /* stack; token: generation; address: time; its ticket is the token */
+    CHANNEL_COLLECTED, /* token; address: time; size: objects collected; stack: uncollectable ones, modulo
+                          2^32 */
 };
 
-/* turn: 1 + the ticket of the event that the slot holds, modulo 2^32. */
+/* Times are ns of CLOCK_MONOTONIC. turn: 1 + the ticket of the event that the slot holds, modulo 2^32. */
 struct channel_event {
     _Atomic uint32_t turn;
     uint32_t kind; /* enum channel_kind */
@@ -103,11 +108,13 @@ struct channel_index {
     _Atomic uint32_t heads[CHANNEL_HEADS];
 };
 
-/* owner: held by zond as long as it listens, a robust mutex that is shared; the first word of glibc's is a
- * futex. closed: written by zond when it wants no more. gave_up: written by the agent when it waited in vain.
+/* allocations: 0: zond wants to know of collections only. owner: held by zond as long as it listens, a robust
+ * mutex that is shared; the first word of glibc's is a futex. closed: written by zond when it wants no more.
+ * gave_up: written by the agent when it waited in vain.
  */
 struct channel {
     _Alignas(64) uint32_t version;
+    uint32_t allocations;
     _Atomic uint32_t closed;
     pthread_mutex_t owner;
     _Alignas(64) _Atomic uint32_t head; /* tickets given; both modulo 2^32 */

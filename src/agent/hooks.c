@@ -118,18 +118,26 @@ static __attribute__((noinline)) void announce(struct channel *c, enum channel_k
     agent_leave();
 }
 
+/* Every program allocates once Python has begun: so this is where the listening to collections begins. */
+static inline void look_at_collections(void)
+{
+    if (AGENT_UNLIKELY(atomic_load_explicit(&collections_wait, memory_order_relaxed)))
+        collections_listen();
+}
+
 /* A block was got; NULL: it was not. Returns it. */
 static inline void *got(void *block, size_t size)
 {
-    struct channel *c = block ? agent_enter() : NULL;
+    struct channel *c = block ? agent_enter(true) : NULL;
     if (c)
         announce(c, CHANNEL_ALLOCATE, block, size);
+    look_at_collections();
     return block;
 }
 
 static void gives_back(enum channel_kind kind, const void *block, size_t size)
 {
-    struct channel *c = agent_enter();
+    struct channel *c = agent_enter(true);
     if (!c)
         return;
     agent_put(c, &(struct channel_event){.kind = kind, .address = (uintptr_t)block, .size = size});
@@ -139,7 +147,7 @@ static void gives_back(enum channel_kind kind, const void *block, size_t size)
 /* A block is about to be moved: true, and the token. */
 static bool moves(const void *block, uint32_t *token)
 {
-    struct channel *c = agent_enter();
+    struct channel *c = agent_enter(true);
     if (!c)
         return false;
     *token = agent_put(c, &(struct channel_event){.kind = CHANNEL_MOVE, .address = (uintptr_t)block});
@@ -150,7 +158,7 @@ static bool moves(const void *block, uint32_t *token)
 /* What became of it. */
 static void moved(uint32_t token, const void *block, size_t size)
 {
-    struct channel *c = agent_enter();
+    struct channel *c = agent_enter(true);
     bool stayed = !block && size;
     if (!c)
         return;
@@ -274,10 +282,11 @@ EXPORT void *mmap(void *at, size_t size, int protection, int flags, int fd, off_
     if (flags & MAP_FIXED)
         gives_back(CHANNEL_UNMAP, at, size);
     long now = syscall(SYS_mmap, at, size, protection, flags, fd, offset);
-    struct channel *c = now != -1 && is_memory(protection, flags) ? agent_enter() : NULL;
+    struct channel *c = now != -1 && is_memory(protection, flags) ? agent_enter(true) : NULL;
     if (c)
         announce(c, CHANNEL_MAP, (void *)now, size); // NOLINT(performance-no-int-to-ptr)
-    return (void *)now;                              // NOLINT(performance-no-int-to-ptr)
+    look_at_collections();
+    return (void *)now; // NOLINT(performance-no-int-to-ptr)
 }
 
 EXPORT void *mmap64(void *at, size_t size, int protection, int flags, int fd, off_t offset)
@@ -302,7 +311,7 @@ EXPORT void *mremap(void *old, size_t old_size, size_t size, int flags, ...)
     va_end(ap);
     if (to)
         gives_back(CHANNEL_UNMAP, to, size);
-    struct channel *c = agent_enter();
+    struct channel *c = agent_enter(true);
     uint32_t token = 0;
     if (c) {
         token = agent_put(
@@ -311,7 +320,7 @@ EXPORT void *mremap(void *old, size_t old_size, size_t size, int flags, ...)
     }
     long now = syscall(SYS_mremap, old, old_size, size, flags, to);
     bool failed = now == -1;
-    if (c && (c = agent_enter())) {
+    if (c && (c = agent_enter(true))) {
         agent_put(c, &(struct channel_event){.kind = failed ? CHANNEL_STAYED : CHANNEL_REMAPPED,
                                              .stack = failed ? 0 : walk_stack(c),
                                              .token = token,

@@ -65,7 +65,10 @@ int memory_add_site(struct memory_use *m, const struct rec_heap_site *site)
 
 void memory_add_point(struct memory_use *m, const struct rec_heap_point *point)
 {
-    ((struct memory_heap *)m->heaps.data)[point->heap].last = *point;
+    struct memory_heap *heap = (struct memory_heap *)m->heaps.data + point->heap;
+    heap->last = *point;
+    heap->recorded = true;
+    m->recorded = true;
 }
 
 /* Tables ------------------------------------------------------------------------------------------------ */
@@ -210,7 +213,7 @@ static void sum_heaps(struct memory_use *m)
     const struct memory_heap *heaps = (const struct memory_heap *)m->heaps.data;
     uint64_t highest = 0;
     for (size_t i = 0; i < m->heaps.len / sizeof(*heaps); i++) {
-        if (!heaps[i].taken)
+        if (!heaps[i].taken || !heaps[i].recorded)
             continue;
         m->whole.heaps++;
         m->whole.rss_peak = max_u64(m->whole.rss_peak, heaps[i].last.rss_peak);

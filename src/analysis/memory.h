@@ -42,7 +42,8 @@ struct memory_row {
 struct memory_heap {
     uint32_t heap;
     struct rec_heap_point last;
-    bool taken; /* by the filter */
+    bool recorded; /* there is one: else it has no memory, but collections only */
+    bool taken;    /* by the filter */
 };
 
 /* The peak in sums is that of all heaps, each at its own time; peak_ns: of the heap whose peak is highest.
@@ -65,6 +66,7 @@ struct memory_use {
     struct buf functions, lines; /* struct memory_row */
     struct map function_of, line_of;
     struct memory_whole whole;
+    bool recorded; /* of any program, also such as the filter does not take */
 };
 
 void memory_init(struct memory_use *m, const struct rec_reader *r);

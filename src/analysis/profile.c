@@ -149,7 +149,9 @@ static int on_heap(void *ctx, uint32_t index, const struct rec_heap *h)
 {
     struct profile *p = ctx;
     saw(p, h->start_ns);
-    return memory_add_heap(&p->memory, index, profile_takes_heap(&p->filter, p->reader, index));
+    bool taken = profile_takes_heap(&p->filter, p->reader, index);
+    int err = memory_add_heap(&p->memory, index, taken);
+    return err ? err : collections_add_heap(&p->collections, h, taken);
 }
 
 static int on_heap_site(void *ctx, const struct rec_heap_site *s)
@@ -164,6 +166,19 @@ static int on_heap_point(void *ctx, const struct rec_heap_point *point)
     saw(p, point->time_ns);
     memory_add_point(&p->memory, point);
     return 0;
+}
+
+static int on_collector(void *ctx, const struct rec_collector *collector)
+{
+    struct profile *p = ctx;
+    collections_add_collector(&p->collections, collector);
+    return 0;
+}
+
+static int on_collection(void *ctx, const struct rec_collection *collection)
+{
+    struct profile *p = ctx;
+    return collections_add(&p->collections, collection);
 }
 
 static int on_epoch(void *ctx)
@@ -215,6 +230,8 @@ int profile_new(struct rec_reader *r, const struct profile_filter *filter, struc
                                              .heap = on_heap,
                                              .heap_site = on_heap_site,
                                              .heap_point = on_heap_point,
+                                             .collector = on_collector,
+                                             .collection = on_collection,
                                              .epoch = on_epoch};
     struct profile *p = calloc(1, sizeof(*p));
     if (!p)
@@ -226,11 +243,14 @@ int profile_new(struct rec_reader *r, const struct profile_filter *filter, struc
     buf_init(&p->threads, SIZE_MAX);
     buf_init(&p->processes, SIZE_MAX);
     memory_init(&p->memory, r);
+    collections_init(&p->collections, r);
     int err = fold_init(&p->fold, r, p->filter.without);
     if (!err)
         err = rec_reader_run(r, &events, p);
     if (!err)
         err = memory_fold(&p->memory);
+    if (!err)
+        err = collections_fold(&p->collections);
     if (err) {
         profile_free(p);
         return err;
@@ -247,6 +267,7 @@ void profile_free(struct profile *p)
         return;
     fold_release(&p->fold);
     memory_release(&p->memory);
+    collections_release(&p->collections);
     buf_release(&p->details);
     buf_release(&p->threads);
     buf_release(&p->processes);
@@ -339,6 +360,16 @@ const struct histogram *profile_pauses(const struct profile *p)
 const struct memory_use *profile_memory(const struct profile *p)
 {
     return p->memory.whole.heaps ? &p->memory : NULL;
+}
+
+bool profile_has_memory(const struct profile *p)
+{
+    return p->memory.recorded;
+}
+
+const struct collections_use *profile_collections(const struct profile *p)
+{
+    return p->collections.recorded ? &p->collections : NULL;
 }
 
 const struct profile_thread *profile_threads(const struct profile *p, size_t *count)

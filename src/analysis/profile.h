@@ -5,6 +5,7 @@
 #ifndef ZOND_ANALYSIS_PROFILE_H
 #define ZOND_ANALYSIS_PROFILE_H
 
+#include "analysis/collections.h"
 #include "analysis/memory.h"
 #include "base/histogram.h"
 #include "record/model.h"
@@ -135,6 +136,10 @@ const struct profile_process *profile_processes(const struct profile *p, size_t 
 
 /* What was allocated; NULL: the recording has no memory in it, or none that the filter takes. */
 const struct memory_use *profile_memory(const struct profile *p);
+/* Has it any, of whatever program? */
+bool profile_has_memory(const struct profile *p);
+/* Garbage collections; NULL: they were not recorded one by one, or not of what the filter takes. */
+const struct collections_use *profile_collections(const struct profile *p);
 
 /* Sorted by the metric: self first, then total, descending; ties by code and line. Owned by the profile,
  * valid until the next call of the same function. */

@@ -2,6 +2,7 @@
 #ifndef ZOND_ANALYSIS_VIEWS_H
 #define ZOND_ANALYSIS_VIEWS_H
 
+#include "analysis/collections.h"
 #include "analysis/fold.h"
 #include "analysis/memory.h"
 
@@ -10,6 +11,7 @@ struct profile {
     struct profile_filter filter;
     struct fold fold;
     struct memory_use memory;
+    struct collections_use collections;
     uint32_t epoch;   /* of the recording, from 1 */
     uint64_t last_ns; /* the end of the latest event */
     uint64_t losses[REC_LOSS_KINDS];

@@ -32,6 +32,7 @@ enum verb_bit {
     VERB_MERGE = 1 << 8,
     VERB_STACK = 1 << 9,
     VERB_MEM = 1 << 10,
+    VERB_GC = 1 << 11,
 };
 
 /* Verbs that take no command: options may stand behind and between their words. */

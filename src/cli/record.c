@@ -36,7 +36,7 @@ struct session {
     struct buf command;           /* for the header: arguments, each ended by NUL */
     char host[HOST_NAME_MAX + 1]; /* the same */
     struct rec_writer *writer;
-    struct feed *feed; /* NULL: memory is not recorded */
+    struct feed *feed; /* NULL: nothing is recorded from inside of the program */
     struct sampler_result result;
 };
 
@@ -275,9 +275,10 @@ static void session_release(struct session *s)
 }
 
 /* What is to be recorded inside of the command: *env is for it, and the caller frees it. */
-static int prepare_memory(struct session *s, const char *command, char ***env)
+static int prepare_feed(struct session *s, const char *command, char ***env)
 {
-    int err = s->o->verb->bit == VERB_MEM ? feed_new(&s->feed) : 0;
+    enum verb_bit verb = s->o->verb->bit;
+    int err = verb == VERB_MEM || verb == VERB_GC ? feed_new(verb == VERB_MEM, &s->feed) : 0;
     if (!err && s->feed && !agent_is_refused(command))
         err = agent_environment(feed_variable(s->feed), env);
     return err;
@@ -305,7 +306,7 @@ int record_command(const struct options *o, struct place *place, struct child_en
         buf_put(&s.command, *word, strlen(*word) + 1);
     int err = signals_init(&s.signals, true);
     if (!err)
-        err = prepare_memory(&s, argv[0], &env);
+        err = prepare_feed(&s, argv[0], &env);
     if (!err)
         err = child_prepare(&child, argv, env, &s.signals, output_of_child(o));
     status = err ? fail(EXIT_ZOND, "cannot start: %s", strerror(-err)) : record_child(&s, &child);

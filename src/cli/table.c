@@ -8,7 +8,7 @@
 #define VERBS_STREAM (VERB_RUN | VERB_ATTACH)
 /* Views of what the sampler saw, and all views as text. */
 #define VERBS_TIME (VERB_REPORT | VERB_CALLS | VERB_LINES)
-#define VERBS_TEXT (VERBS_TIME | VERB_MEM)
+#define VERBS_TEXT (VERBS_TIME | VERB_MEM | VERB_GC)
 #define VERBS_VIEW (VERBS_TEXT | VERB_EXPORT)
 #define VERBS_LAUNCH (VERB_RUN | VERBS_VIEW)
 #define VERBS_RECORD (VERBS_LAUNCH | VERB_ATTACH)
@@ -81,7 +81,7 @@ const struct option_def option_table[] = {
      false},
     {"metric", 0, OPTION_CHOICE, "METRIC",
      "what to count: time on the clock, on a CPU, holding the GIL, or collecting garbage", metric_words,
-     AT(metric), 0, (VERBS_TABLES & ~VERB_MEM) | VERB_EXPORT, false},
+     AT(metric), 0, (VERBS_TABLES & ~(VERB_MEM | VERB_GC)) | VERB_EXPORT, false},
     {"sort", 0, OPTION_CHOICE, "BY",
      "what comes first: bytes held at the peak (default), or at the end, all bytes allocated, or the number "
      "of "
@@ -216,6 +216,20 @@ const struct verb verb_table[] = {
      "zond mem --sort live app-4242.zond        what was never given back\n"
      "zond mem --json app-4242.zond | jq .memory\n",
      verb_mem, TAKES_RECORDING | TAKES_COMMAND},
+    {"gc", VERB_GC, VIEW_USAGE,
+     "garbage collections: how long the program stood still for them, and who triggers them",
+     "Exact: each collection of Python's cyclic garbage collector with its generation, how long it took, "
+     "what it\n"
+     "found and the line that triggered it. A library of zond's is loaded into the program (LD_PRELOAD), and "
+     "adds\n"
+     "a function to gc.callbacks. What it cannot be loaded into is recorded from outside, and the view says "
+     "so.\n"
+     "Of a recording that was made otherwise, the view shows the share that samples saw.\n"
+     "zond mem records collections, too.\n" VIEW_TEXT,
+     "zond gc app.py                            record, then show the pauses\n"
+     "zond gc app-4242.zond\n"
+     "zond gc --json app-4242.zond | jq .gc.collections\n",
+     verb_gc, TAKES_RECORDING | TAKES_COMMAND},
     {"export", VERB_EXPORT, "--format FORMAT [options] FILE.zond | [--] COMMAND...",
      "write a recording in the format of another tool",
      "collapsed   a stack and its microseconds a line: flamegraph.pl, inferno, speedscope\n"
@@ -277,9 +291,10 @@ const struct program program = {
     .text = "zond looks at a Python program from outside, and works with CPython 3.8 to 3.15 on Linux. To "
             "record,\n"
             "it stops nothing.\n",
-    .more = "A view (report, calls, lines, mem, export) takes a recording, or a command to record first.\n"
-            "'zond VERB --help' has the options and examples of each. 'zond --version' prints the version.\n"
-            "'zond help --format bash', zsh or fish, prints completions for a shell.\n",
+    .more =
+        "A view (report, calls, lines, mem, gc, export) takes a recording, or a command to record first.\n"
+        "'zond VERB --help' has the options and examples of each. 'zond --version' prints the version.\n"
+        "'zond help --format bash', zsh or fish, prints completions for a shell.\n",
     .examples = "zond run app.py           record a script and print the summary\n"
                 "zond attach 4242          the same on a running process\n"
                 "zond lines app-4242.zond  the hottest lines of a recording\n",

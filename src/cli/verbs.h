@@ -12,6 +12,7 @@ int verb_report(const struct options *o);
 int verb_calls(const struct options *o);
 int verb_lines(const struct options *o);
 int verb_mem(const struct options *o);
+int verb_gc(const struct options *o);
 int verb_export(const struct options *o);
 int verb_diff(const struct options *o);
 int verb_merge(const struct options *o);

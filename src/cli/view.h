@@ -10,7 +10,7 @@
 #include "cli/options.h"
 #include "report/report.h"
 
-/* report_summary, report_calls, report_lines, report_memory. */
+/* report_summary, report_calls, report_lines, report_memory, report_collections. */
 typedef int view_show(FILE *to, struct profile *p, const struct report_style *style);
 
 /* Gets a recording by the words of o and shows it on stdout (--json: as JSON). Returns the exit status: of

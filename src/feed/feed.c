@@ -26,6 +26,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "feed/collections.h"
 #include "feed/heap.h"
 #include "feed/stacks.h"
 #include "os/proc.h"
@@ -65,6 +66,7 @@ struct client {
     struct channel *channel;
     uint32_t tail;
     struct heap *heap;
+    struct feed_collections collections;
     struct feed_stacks stacks;
     struct group *groups;
     size_t group_count, group_cap;
@@ -81,7 +83,9 @@ struct client {
     uint64_t told;        /* losses that were written */
     uint64_t start_stack; /* as of struct proc_stat; 0: not known */
     bool replaced;        /* the process runs another program, whose agent has not come (yet) */
+    bool removal_told;    /* that nobody listens to collections any more */
     bool ended;
+    uint64_t ended_ns;
 };
 
 #define NOT_SENT UINT32_MAX
@@ -90,6 +94,7 @@ struct client {
 enum { ON_SOCKET = 1, ON_STOP = 2 };
 
 struct feed {
+    bool allocations;
     char variable[VARIABLE_MAX]; /* its value names the socket */
     int socket, epoll, stop;
     pthread_t thread;
@@ -103,20 +108,21 @@ struct feed {
 /* Channels ---------------------------------------------------------------------------------------------- */
 
 /* The mutex is held by the feed's thread; the kernel tells the agent when that thread is no more. */
-static int init_channel(struct channel *c)
+static int init_channel(struct channel *c, bool allocations)
 {
     pthread_mutexattr_t attr;
     pthread_mutexattr_init(&attr);
     pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
     pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
     c->version = CHANNEL_VERSION;
+    c->allocations = allocations;
     int err = pthread_mutex_init(&c->owner, &attr);
     pthread_mutexattr_destroy(&attr);
     return err ? -err : -pthread_mutex_lock(&c->owner);
 }
 
 /* A channel that the program cannot make smaller. *fd is the caller's. */
-static int make_channel(struct channel **out, int *fd)
+static int make_channel(bool allocations, struct channel **out, int *fd)
 {
     *fd = memfd_create("zond", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (*fd < 0)
@@ -125,7 +131,7 @@ static int make_channel(struct channel **out, int *fd)
     if (ftruncate(*fd, sizeof(struct channel)) == 0 &&
         fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         at = mmap(NULL, sizeof(struct channel), PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-    int err = at == MAP_FAILED ? -errno : init_channel(at);
+    int err = at == MAP_FAILED ? -errno : init_channel(at, allocations);
     if (!err) {
         *out = at;
         return 0;
@@ -172,6 +178,7 @@ static void client_free(struct client *client)
     if (client->pidfd >= 0)
         close(client->pidfd);
     heap_free(client->heap);
+    feed_collections_release(&client->collections);
     feed_stacks_release(&client->stacks);
     free(client->groups);
     free(client->group);
@@ -233,7 +240,8 @@ static bool drain(struct client *client, uint64_t now_ns)
                                       .token = slot->token,
                                       .address = slot->address,
                                       .size = slot->size};
-        heap_take(client->heap, client->tail, &event, now_ns);
+        if (!feed_collections_take(&client->collections, client->tail, &event))
+            heap_take(client->heap, client->tail, &event, now_ns);
         /* Slots are given back soon, so that a program that waits goes on. */
         if (client->tail % (CHANNEL_SLOTS / 8) == 0)
             atomic_store_explicit(&c->tail, client->tail + 1, memory_order_release);
@@ -252,9 +260,11 @@ static void end_client(struct feed *f, struct client *client, uint64_t now_ns)
         epoll_ctl(f->epoll, EPOLL_CTL_DEL, client->pidfd, NULL);
     while (drain(client, now_ns))
         ;
-    take_point(client, now_ns);
+    if (f->allocations)
+        take_point(client, now_ns);
     close_channel(client);
     client->ended = true;
+    client->ended_ns = now_ns;
 }
 
 /* The process became another program, which has an agent. */
@@ -292,7 +302,7 @@ static int new_client(struct feed *f, pid_t pid, struct client **out, int *fd)
     client->started_ns = client->sites_ns = clock_ns();
     int err = heap_new(&client->heap);
     if (!err)
-        err = make_channel(&client->channel, fd);
+        err = make_channel(f->allocations, &client->channel, fd);
     if (!err)
         err = watch_end(f, client);
     if (err && client->channel)
@@ -319,7 +329,8 @@ static int welcome(struct feed *f, int peer)
         return err;
     end_earlier(f, who.pid, clock_ns());
     f->clients[f->count++] = client;
-    take_point(client, client->started_ns);
+    if (f->allocations)
+        take_point(client, client->started_ns);
     err = send_channel(peer, fd);
     close(fd);
     return err;
@@ -349,6 +360,8 @@ static bool drain_all(struct feed *f)
         if (client->ended)
             continue;
         busy |= drain(client, now_ns);
+        if (!f->allocations)
+            continue;
         if (now_ns - client->point_ns >= POINT_NS)
             take_point(client, now_ns);
         else if (rss_is_due(client, now_ns))
@@ -424,11 +437,12 @@ static int watch_own(struct feed *f)
     return 0;
 }
 
-int feed_new(struct feed **out)
+int feed_new(bool allocations, struct feed **out)
 {
     struct feed *f = calloc(1, sizeof(*f));
     if (!f)
         return -ENOMEM;
+    f->allocations = allocations;
     f->socket = f->epoll = f->stop = -1;
     pthread_mutex_init(&f->lock, NULL);
     int err = listen_to(f);
@@ -557,7 +571,13 @@ static void write_loss(struct rec_writer *w, enum rec_loss_kind kind, uint64_t c
                                    .detail = detail ? rec_string(w, detail, strlen(detail)) : 0});
 }
 
-static void write_losses(struct client *client, struct rec_writer *w)
+/* The kind of a loss that concerns all that is recorded. */
+static enum rec_loss_kind loss_kind(const struct feed *f)
+{
+    return f->allocations ? REC_LOSS_MEMORY : REC_LOSS_GC;
+}
+
+static void write_losses(const struct feed *f, struct client *client, struct rec_writer *w)
 {
     const struct channel *c = client->channel;
     char text[160];
@@ -576,14 +596,53 @@ static void write_losses(struct client *client, struct rec_writer *w)
     if (lost == client->told)
         return;
     snprintf(text, sizeof(text),
-             gave_up ? "process %d waited for zond in vain: what it allocated later was not recorded"
-                     : "process %d: stacks of allocations were too deep or too many, some are cut",
-             client->pid);
-    write_loss(w, REC_LOSS_MEMORY, lost - client->told, text);
+             gave_up ? "process %d waited for zond in vain: what it %s later was not recorded"
+                     : "process %d: stacks of what it %s were too deep or too many, some are cut",
+             client->pid, f->allocations ? "allocated" : "collected");
+    write_loss(w, loss_kind(f), lost - client->told, text);
     client->told = lost;
 }
 
-static void write_client(struct client *client, struct rec_writer *w, bool sites)
+/* Collections ------------------------------------------------------------------------------------------- */
+
+static void write_unrecorded(struct client *client, struct rec_writer *w)
+{
+    struct feed_collections *f = &client->collections;
+    char text[160];
+    if (f->lost) {
+        snprintf(text, sizeof(text),
+                 "process %d: more collections at once than zond keeps: some were not recorded", client->pid);
+        write_loss(w, REC_LOSS_GC, f->lost, text);
+        f->lost = 0;
+    }
+    if (f->until_ns && !client->removal_told) {
+        snprintf(text, sizeof(text),
+                 "process %d took zond out of gc.callbacks: its later collections were not recorded",
+                 client->pid);
+        write_loss(w, REC_LOSS_GC, 1, text);
+        client->removal_told = true;
+    }
+}
+
+static void write_collections(struct client *client, struct rec_writer *w, uint64_t now_ns)
+{
+    struct feed_collections *f = &client->collections;
+    if (!f->since_ns)
+        return;
+    for (size_t i = 0; i < f->count; i++) {
+        f->list[i].heap = client->index;
+        f->list[i].stack = feed_stacks_node(&client->stacks, client->channel, w, f->list[i].stack);
+        rec_collection(w, &f->list[i]);
+    }
+    f->count = 0;
+    uint64_t until = client->ended ? client->ended_ns : now_ns;
+    rec_collector(w, &(struct rec_collector){.heap = client->index,
+                                             .since_ns = f->since_ns,
+                                             .until_ns = f->until_ns ? f->until_ns : until});
+    write_unrecorded(client, w);
+}
+
+static void write_client(const struct feed *f, struct client *client, struct rec_writer *w, bool sites)
 {
     if (client->index == NOT_SENT)
         client->index =
@@ -593,9 +652,28 @@ static void write_client(struct client *client, struct rec_writer *w, bool sites
         rec_heap_point(w, &client->points[i]);
     }
     client->point_count = 0;
-    if (sites)
+    if (sites && f->allocations)
         write_sites(client, w);
-    write_losses(client, w);
+    write_collections(client, w, clock_ns());
+    write_losses(f, client, w);
+}
+
+/* Programs that got no channel. */
+static void write_unserved(const struct feed *f, struct rec_writer *w)
+{
+    char text[256];
+    const char *what = f->allocations ? "memory was" : "collections were";
+    if (!f->served && !f->refused) {
+        snprintf(text, sizeof(text),
+                 "zond's library was not loaded, as into programs that are static, set-user-ID or built with "
+                 "AddressSanitizer: %s not recorded",
+                 what);
+        write_loss(w, loss_kind(f), 1, text);
+    }
+    if (f->refused) {
+        snprintf(text, sizeof(text), "zond had no room for all processes: of some, %s not recorded", what);
+        write_loss(w, loss_kind(f), f->refused, text);
+    }
 }
 
 void feed_write(struct feed *f, struct rec_writer *w, bool last)
@@ -606,7 +684,7 @@ void feed_write(struct feed *f, struct rec_writer *w, bool last)
     for (size_t i = 0; i < f->count; i++) {
         struct client *client = f->clients[i];
         bool due = now_ns - client->sites_ns >= SITES_NS;
-        write_client(client, w, last || due || client->ended);
+        write_client(f, client, w, last || due || client->ended);
         client->sites_ns = due ? now_ns : client->sites_ns;
         if (client->ended)
             client_free(client);
@@ -614,13 +692,7 @@ void feed_write(struct feed *f, struct rec_writer *w, bool last)
             f->clients[kept++] = client;
     }
     f->count = kept;
-    if (last && !f->served && !f->refused)
-        write_loss(
-            w, REC_LOSS_MEMORY, 1,
-            "zond's library was not loaded, as into programs that are static, set-user-ID or built with "
-            "AddressSanitizer: memory was not recorded");
-    if (last && f->refused)
-        write_loss(w, REC_LOSS_MEMORY, f->refused,
-                   "zond had no room for all processes: the memory of some was not recorded");
+    if (last)
+        write_unserved(f, w);
     pthread_mutex_unlock(&f->lock);
 }

@@ -1,5 +1,5 @@
 /* feed: zond's side of the agents: gives each program image of the recorded tree its channel, takes events
- * out of them all the time, in a thread of its own, and keeps the heap of each.
+ * out of them all the time, in a thread of its own, and keeps the heap and the collections of each.
  *
  * What was found out is written by feed_write, in the thread that the writer is of.
  */
@@ -10,8 +10,9 @@
 
 struct feed;
 
-/* Makes the socket that agents ask; nobody answers before feed_start. 0 or a negative errno. */
-int feed_new(struct feed **out);
+/* Makes the socket that agents ask; nobody answers before feed_start. allocations: these, too, not only
+ * collections. 0 or a negative errno. */
+int feed_new(bool allocations, struct feed **out);
 /* NAME=VALUE: what agents find in their environment. Valid as long as the feed. */
 const char *feed_variable(const struct feed *f);
 

@@ -53,6 +53,8 @@ enum rec_section {
     REC_SEC_HEAP_NODES = 29,
     REC_SEC_HEAP_SITES = 30,
     REC_SEC_HEAP_POINTS = 31,
+    REC_SEC_COLLECTORS = 32,
+    REC_SEC_COLLECTIONS = 33,
     REC_SECTIONS
 };
 

@@ -125,6 +125,7 @@ enum rec_loss_kind {
     REC_LOSS_PROCESS = 5,    /* processes that could not be looked into (rights, not CPython ...) */
     REC_LOSS_WRITE = 6,      /* samples lost as the output could not take them */
     REC_LOSS_MEMORY = 7,     /* allocations that are not in the sums, and stacks of others cut or lost */
+    REC_LOSS_GC = 8,         /* garbage collections that were not recorded, and stacks of others cut */
     REC_LOSS_KINDS
 };
 
@@ -151,9 +152,9 @@ struct rec_pause {
     uint64_t ns, count;
 };
 
-/* The memory that a program allocated, from when zond heard of it: a process that execs has one for each
- * program. A stack of it is a node of a trie of its own, over the whole recording: REC_NO_STACK is that of
- * code that no Python function called. */
+/* A program that zond's library is in, from when zond heard of it, with the memory that it allocated if that
+ * is recorded: a process that execs has one for each program. A stack of it is a node of a trie of its own,
+ * over the whole recording: REC_NO_STACK is that of code that no Python function called. */
 struct rec_heap {
     uint32_t pid;
     uint64_t start_ns;
@@ -177,6 +178,24 @@ struct rec_heap_point {
     uint64_t live;
     uint64_t rss, rss_peak;
     uint64_t peak, peak_ns;
+};
+
+/* The collections of a heap's program are recorded from since_ns until until_ns, as of now: the latest
+ * counts. */
+struct rec_collector {
+    uint32_t heap;
+    uint64_t since_ns, until_ns;
+};
+
+#define REC_GENERATIONS 3
+
+/* A garbage collection that has ended. stack: where it began, a node of rec_heap_push. */
+struct rec_collection {
+    uint32_t heap;
+    uint32_t stack;
+    uint64_t start_ns, length_ns;
+    uint32_t generation; /* below REC_GENERATIONS */
+    uint64_t collected, uncollectable;
 };
 
 /* What a recording says of itself. Strings are owned by whoever made the struct. */

@@ -26,6 +26,8 @@ struct rec_events {
     int (*heap)(void *ctx, uint32_t index, const struct rec_heap *h);
     int (*heap_site)(void *ctx, const struct rec_heap_site *s); /* the latest of a heap and stack counts */
     int (*heap_point)(void *ctx, const struct rec_heap_point *p);
+    int (*collector)(void *ctx, const struct rec_collector *c); /* the latest of a heap counts */
+    int (*collection)(void *ctx, const struct rec_collection *c);
     /* Stack nodes start over from 1: fold what refers to the old ones now. The old are still readable
      * during the call. Also called once at the end of the reading. */
     int (*epoch)(void *ctx);
@@ -75,7 +77,7 @@ struct rec_code rec_reader_code(const struct rec_reader *r, uint32_t id);
 struct rec_module rec_reader_module(const struct rec_reader *r, uint32_t id);
 struct rec_frame rec_reader_frame(const struct rec_reader *r, uint32_t id);
 struct rec_node rec_reader_node(const struct rec_reader *r, uint32_t id);
-/* A stack that allocated: a node of the trie of struct rec_heap. Callers before callees. */
+/* A stack that allocated or collected: a node of the trie of struct rec_heap. Callers before callees. */
 struct rec_node rec_reader_heap_node(const struct rec_reader *r, uint32_t id);
 uint32_t rec_reader_heap_node_count(const struct rec_reader *r);
 /* All nodes; valid until the next sample is read. */

@@ -272,6 +272,33 @@ static int take_heap_point(struct rec_reader *r, struct cursor *c)
     return r->events->heap_point ? reader_answer(r, r->events->heap_point(r->ctx, &p)) : 0;
 }
 
+static int take_collector(struct rec_reader *r, struct cursor *c)
+{
+    struct rec_collector collector;
+    collector.heap = cursor_u32(c);
+    collector.since_ns = cursor_time(r, c);
+    collector.until_ns = cursor_time(r, c);
+    if (c->bad || !reader_heap_id(r, &collector.heap))
+        return -EBADMSG;
+    return r->events->collector ? reader_answer(r, r->events->collector(r->ctx, &collector)) : 0;
+}
+
+static int take_collection(struct rec_reader *r, struct cursor *c)
+{
+    struct rec_collection collection;
+    collection.heap = cursor_u32(c);
+    collection.stack = cursor_u32(c);
+    collection.start_ns = cursor_time(r, c);
+    collection.length_ns = cursor_varint(c);
+    collection.generation = cursor_u32(c);
+    collection.collected = cursor_varint(c);
+    collection.uncollectable = cursor_varint(c);
+    if (c->bad || collection.generation >= REC_GENERATIONS || !reader_heap_id(r, &collection.heap) ||
+        !reader_heap_node_id(r, &collection.stack))
+        return -EBADMSG;
+    return r->events->collection ? reader_answer(r, r->events->collection(r->ctx, &collection)) : 0;
+}
+
 static int take_all(struct rec_reader *r, struct cursor *sections, const struct taker *takers, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -309,6 +336,7 @@ int reader_take_events(struct rec_reader *r, struct cursor sections[REC_SECTIONS
         {REC_SEC_EXITS, take_exit},           {REC_SEC_LOSSES, take_loss},
         {REC_SEC_STATS, take_stats},          {REC_SEC_PAUSES, take_pause},
         {REC_SEC_HEAP_SITES, take_heap_site}, {REC_SEC_HEAP_POINTS, take_heap_point},
+        {REC_SEC_COLLECTORS, take_collector}, {REC_SEC_COLLECTIONS, take_collection},
     };
     return take_all(r, sections, takers, ARRAY_LEN(takers));
 }

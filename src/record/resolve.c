@@ -291,6 +291,23 @@ static int on_heap_point(void *ctx, const struct rec_heap_point *p)
     return 0;
 }
 
+static int on_collector(void *ctx, const struct rec_collector *collector)
+{
+    struct copy *c = ctx;
+    rec_collector(c->writer, collector);
+    return 0;
+}
+
+static int on_collection(void *ctx, const struct rec_collection *collection)
+{
+    struct copy *c = ctx;
+    struct rec_collection copied = *collection;
+    int err = copy_heap_stack(c, collection->stack, &copied.stack);
+    if (!err)
+        rec_collection(c->writer, &copied);
+    return err;
+}
+
 static int on_epoch(void *ctx)
 {
     forget_nodes(ctx);
@@ -318,6 +335,8 @@ static int run(struct copy *c)
                                              .heap = on_heap,
                                              .heap_site = on_heap_site,
                                              .heap_point = on_heap_point,
+                                             .collector = on_collector,
+                                             .collection = on_collection,
                                              .epoch = on_epoch};
     int err = rec_reader_keep_places(c->reader);
     if (!err)

@@ -602,6 +602,33 @@ void rec_heap_point(struct rec_writer *w, const struct rec_heap_point *point)
     appended(w);
 }
 
+void rec_collector(struct rec_writer *w, const struct rec_collector *collector)
+{
+    if (collector->heap >= w->heap_count)
+        return;
+    struct buf *to = &w->chunk.sections[REC_SEC_COLLECTORS];
+    buf_put_varint(to, collector->heap);
+    put_time(w, to, collector->since_ns);
+    put_time(w, to, collector->until_ns);
+    appended(w);
+}
+
+void rec_collection(struct rec_writer *w, const struct rec_collection *collection)
+{
+    if (collection->heap >= w->heap_count || collection->stack >= w->heap_nodes.count ||
+        collection->generation >= REC_GENERATIONS)
+        return;
+    struct buf *to = &w->chunk.sections[REC_SEC_COLLECTIONS];
+    buf_put_varint(to, collection->heap);
+    buf_put_varint(to, collection->stack);
+    put_time(w, to, collection->start_ns);
+    buf_put_varint(to, collection->length_ns);
+    buf_put_varint(to, collection->generation);
+    buf_put_varint(to, collection->collected);
+    buf_put_varint(to, collection->uncollectable);
+    appended(w);
+}
+
 /* Samples --------------------------------------------------------------------------------------------- */
 
 static void put_difference(struct buf *to, uint64_t a, uint64_t b)

@@ -65,14 +65,16 @@ void rec_loss(struct rec_writer *w, const struct rec_loss *loss);
 void rec_stats(struct rec_writer *w, const struct rec_stats *stats);
 void rec_pause(struct rec_writer *w, const struct rec_pause *pause);
 
-/* Memory. A heap is announced as a process is. The node of `frame` called from `parent`, in the trie of
- * stacks that allocated; these stay: there is no epoch of them. When that is full, it gives the parent back,
- * which is counted as REC_LOSS_TRUNCATED. A recording with heaps goes to one file: rec_writer_rotate does not
- * repeat them. */
+/* Memory and collections. A heap is announced as a process is. The node of `frame` called from `parent`, in
+ * the trie of stacks that allocated or collected; these stay: there is no epoch of them. When that is full,
+ * it gives the parent back, which is counted as REC_LOSS_TRUNCATED. A recording with heaps goes to one file:
+ * rec_writer_rotate does not repeat them. */
 uint32_t rec_heap(struct rec_writer *w, const struct rec_heap *heap);
 uint32_t rec_heap_push(struct rec_writer *w, uint32_t parent, uint32_t frame);
 void rec_heap_site(struct rec_writer *w, const struct rec_heap_site *site);
 void rec_heap_point(struct rec_writer *w, const struct rec_heap_point *point);
+void rec_collector(struct rec_writer *w, const struct rec_collector *collector);
+void rec_collection(struct rec_writer *w, const struct rec_collection *collection);
 
 /* Waits while much is to be written still, so that no sample is dropped: for who need not be in time. */
 void rec_wait(struct rec_writer *w);

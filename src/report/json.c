@@ -142,12 +142,12 @@ static json_t *sampling_object(const struct profile *p)
         measured ? json_real((double)st->ticks / ((double)elapsed / NS_PER_S)) : json_null(), "samples",
         (json_int_t)profile_sum(p)->samples, "pause_us", "p50", pause_us(p, 0.5), "p90", pause_us(p, 0.9),
         "max", pause_us(p, 1), "sampler_cpu_s", measured ? seconds(st->cpu_ns) : json_null());
-    json_t *missed =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "missed", loss(p, REC_LOSS_MISSED), "torn",
-                  loss(p, REC_LOSS_TORN), "dropped", loss(p, REC_LOSS_DROPPED), "unreadable",
-                  loss(p, REC_LOSS_UNREADABLE), "truncated", loss(p, REC_LOSS_TRUNCATED), "unseen_processes",
-                  loss(p, REC_LOSS_PROCESS), "unwritten", loss(p, REC_LOSS_WRITE), "unrecorded_allocations",
-                  loss(p, REC_LOSS_MEMORY), "losses", losses(p));
+    json_t *missed = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "missed", loss(p, REC_LOSS_MISSED), "torn",
+        loss(p, REC_LOSS_TORN), "dropped", loss(p, REC_LOSS_DROPPED), "unreadable",
+        loss(p, REC_LOSS_UNREADABLE), "truncated", loss(p, REC_LOSS_TRUNCATED), "unseen_processes",
+        loss(p, REC_LOSS_PROCESS), "unwritten", loss(p, REC_LOSS_WRITE), "unrecorded_allocations",
+        loss(p, REC_LOSS_MEMORY), "unrecorded_collections", loss(p, REC_LOSS_GC), "losses", losses(p));
     json_object_update_missing(o, missed);
     json_decref(missed);
     return o;
@@ -327,12 +327,84 @@ static json_t *memory_object(const struct profile *p)
                      "identity");
 }
 
-/* The share comes from samples; single collections are not seen by them: null. */
-static json_t *gc_object(const struct profile *p)
+static json_t *collections_sums(const struct collections_sums *s)
 {
+    return json_pack("{s:I, s:o, s:o, s:I, s:I}", "count", (json_int_t)s->count, "total_s", seconds(s->ns),
+                     "max_s", seconds(s->longest_ns), "collected", (json_int_t)s->collected, "uncollectable",
+                     (json_int_t)s->uncollectable);
+}
+
+static json_t *collections_list(const struct collections_use *c)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < REC_GENERATIONS; i++) {
+        json_t *one = collections_sums(&c->generations[i]);
+        json_object_set_new(one, "generation", json_integer(i));
+        json_array_append_new(list, one);
+    }
+    return list;
+}
+
+static json_t *pauses_object(const struct collections_use *c)
+{
+    bool any = c->whole.count;
+    return json_pack("{s:I, s:o, s:o, s:o, s:o}", "count", (json_int_t)c->whole.count, "total_s",
+                     seconds(c->whole.ns), "max_s", any ? seconds(c->whole.longest_ns) : json_null(), "p50_s",
+                     any ? seconds(collections_quantile(c, 0.5)) : json_null(), "p99_s",
+                     any ? seconds(collections_quantile(c, 0.99)) : json_null());
+}
+
+static int by_collections(const void *a, const void *b)
+{
+    const struct collections_row *x = a;
+    const struct collections_row *y = b;
+    if (x->sums.ns != y->sums.ns)
+        return x->sums.ns < y->sums.ns ? 1 : -1;
+    if (x->code != y->code)
+        return x->code < y->code ? -1 : 1;
+    return x->line < y->line ? -1 : x->line > y->line;
+}
+
+/* Who triggered them: functions, or lines. */
+static json_t *triggers(const struct rec_reader *r, const struct buf *from, bool lines, size_t limit)
+{
+    size_t count = from->len / sizeof(struct collections_row);
+    struct collections_row *rows = calloc(count + 1, sizeof(*rows));
+    json_t *list = rows ? json_array() : NULL;
+    if (rows && count)
+        memcpy(rows, from->data, from->len);
+    if (rows)
+        qsort(rows, count, sizeof(*rows), by_collections);
+    for (size_t i = 0; rows && i < count && (!limit || i < limit); i++) {
+        bool outside = rows[i].code == COLLECTIONS_OUTSIDE;
+        struct rec_code code = rec_reader_code(r, outside ? 0 : rows[i].code);
+        json_t *one = collections_sums(&rows[i].sums);
+        json_object_set_new(one, lines ? "function" : "name",
+                            outside ? json_string("(outside Python)") : json_text_of(r, code.name));
+        json_object_set_new(one, "file", code.file && !outside ? json_text_of(r, code.file) : json_null());
+        json_object_set_new(one, "line", known(outside ? 0 : lines ? rows[i].line : code.first_line));
+        json_array_append_new(list, one);
+    }
+    free(rows);
+    return list;
+}
+
+/* Where collections were not recorded one by one, the share comes from samples, and the rest is null. */
+static json_t *gc_object(const struct profile *p, const struct report_style *style)
+{
+    const struct collections_use *c = profile_collections(p);
+    const struct rec_reader *r = profile_reader(p);
     const struct weights *sum = profile_sum(p);
-    return json_pack("{s:o, s:n}", "share",
-                     sum->wall ? json_real((double)sum->gc / (double)sum->wall) : json_null(), "collections");
+    if (!c)
+        return json_pack("{s:o, s:b, s:n, s:n, s:n, s:n, s:n, s:n}", "share",
+                         sum->wall ? json_real((double)sum->gc / (double)sum->wall) : json_null(), "exact", 0,
+                         "programs", "recorded_s", "collections", "pauses", "functions", "lines");
+    return json_pack("{s:o, s:b, s:I, s:o, s:o, s:o, s:o, s:o}", "share",
+                     c->recorded_ns ? json_real((double)c->whole.ns / (double)c->recorded_ns) : json_null(),
+                     "exact", 1, "programs", (json_int_t)c->recorded, "recorded_s", seconds(c->recorded_ns),
+                     "collections", collections_list(c), "pauses", pauses_object(c), "functions",
+                     triggers(r, &c->functions, false, style->limit), "lines",
+                     triggers(r, &c->lines, true, style->limit));
 }
 
 int report_json(FILE *to, struct profile *p, const struct report_style *style)
@@ -348,7 +420,7 @@ int report_json(FILE *to, struct profile *p, const struct report_style *style)
         err = put_functions(&o, p, style);
     if (!err)
         err = put_lines(&o, p, style);
-    put(&o, "gc", gc_object(p));
+    put(&o, "gc", gc_object(p, style));
     put(&o, "memory", memory_object(p));
     put(&o, "io", json_null());
     put(&o, "findings", json_array());

@@ -237,7 +237,7 @@ static void say_nothing(struct term *t, const struct profile *p)
 {
     if (profile_loss(p, REC_LOSS_MEMORY))
         common_loss_details(t, p, NULL);
-    else if (rec_reader_heap_count(profile_reader(p)))
+    else if (profile_has_memory(p))
         say(t, INK_PLAIN, "The recording holds memory, but none of the process that was asked for.");
     else
         say(t, INK_PLAIN, "The recording holds no memory: 'zond mem COMMAND' records it.");

@@ -44,6 +44,8 @@ int report_calls(FILE *to, struct profile *p, const struct report_style *style);
 int report_lines(FILE *to, struct profile *p, const struct report_style *style);
 /* Who allocated memory and who held it when most was held: functions and lines. */
 int report_memory(FILE *to, struct profile *p, const struct report_style *style);
+/* How long garbage collection took, and who triggered it: generations, functions and lines. */
+int report_collections(FILE *to, struct profile *p, const struct report_style *style);
 /* One JSON object, the same for every view. style->metric sorts, style->limit bounds functions and lines. */
 int report_json(FILE *to, struct profile *p, const struct report_style *style);
 

@@ -222,6 +222,8 @@ static const char *const loss_texts[REC_LOSS_KINDS][2] = {
     [REC_LOSS_PROCESS] = {"process could not be looked into", "processes could not be looked into"},
     [REC_LOSS_MEMORY] = {"allocation has no stack or was not recorded",
                          "allocations have no whole stack or were not recorded"},
+    [REC_LOSS_GC] = {"garbage collection has no whole stack or was not recorded",
+                     "garbage collections have no whole stack or were not recorded"},
     [REC_LOSS_WRITE] = {"sample was lost as the file could not take it",
                         "samples were lost as the file could not take them"},
 };

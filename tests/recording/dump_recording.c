@@ -107,6 +107,21 @@ static int on_heap_point(void *ctx, const struct rec_heap_point *p)
     return 0;
 }
 
+static int on_collector(void *ctx, const struct rec_collector *c)
+{
+    (void)ctx;
+    printf("collector: %u %" PRIu64 " %" PRIu64 "\n", c->heap, c->since_ns, c->until_ns);
+    return 0;
+}
+
+static int on_collection(void *ctx, const struct rec_collection *c)
+{
+    (void)ctx;
+    printf("collection: %u %u %" PRIu64 " %" PRIu64 " %u %" PRIu64 " %" PRIu64 "\n", c->heap, c->stack,
+           c->start_ns, c->length_ns, c->generation, c->collected, c->uncollectable);
+    return 0;
+}
+
 static void put_heaps(const struct rec_reader *r)
 {
     for (uint32_t i = 0; i < rec_reader_heap_count(r); i++) {
@@ -156,6 +171,8 @@ int main(int argc, char **argv)
                                              .pause = on_pause,
                                              .heap_site = on_heap_site,
                                              .heap_point = on_heap_point,
+                                             .collector = on_collector,
+                                             .collection = on_collection,
                                              .epoch = on_epoch};
     struct rec_reader *r;
     uint64_t offset;

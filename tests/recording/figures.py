@@ -97,6 +97,10 @@ def _dump_heaps(recording: Recording) -> Iterator[str]:
             f"heap-point: {p.heap} {_instant(recording, p.time)} {p.live} {p.resident} {p.resident_peak} {p.peak}"
             f" {_instant(recording, p.peak_time)}"
         )
+    for k in recording.collectors:
+        yield f"collector: {k.heap} {_instant(recording, k.since)} {_instant(recording, k.until)}"
+    for one in recording.collections:
+        yield f"collection: {one.heap} {one.stack} {_instant(recording, one.start)} {' '.join(map(str, one[3:]))}"
 
 
 def _instant(recording: Recording, since: int) -> int:
@@ -154,6 +158,7 @@ LOSSES = (
     "unseen_processes",
     "unwritten",
     "unrecorded_allocations",
+    "unrecorded_collections",
 )
 
 

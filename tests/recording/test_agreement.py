@@ -200,6 +200,44 @@ def test_readers_agree_on_memory(tmp_path: Path, version: str) -> None:
     assert memory["peak_rss_bytes"] == max(point.resident_peak for point in points.values())
 
 
+COLLECTIONS = """\
+import gc, os, time
+def rings():
+    for _ in range(20000):
+        ring = []
+        ring.append(ring)
+rings()
+gc.collect()
+if os.fork() == 0:
+    gc.collect(0)
+    os._exit(0)
+os.wait()
+time.sleep(0.3)
+"""
+
+
+@pytest.mark.parametrize("version", matrix.VERSIONS)
+@pytest.mark.parametrize("verb", ["gc", "mem"])
+def test_readers_agree_on_collections(tmp_path: Path, version: str, verb: str) -> None:
+    """And the sums of what was read in Python are those of the JSON."""
+    path = tmp_path / "gc.zond"
+    done = zond(verb, "-q", "-o", path, "--", interpreter_of(version).path, "-c", COLLECTIONS)
+    assert done.returncode == 0
+    recording = check(path)
+    found = json.loads(zond("gc", "--json", path).stdout)
+    assert (found["memory"] is not None) == (verb == "mem")
+    assert found["gc"]["programs"] == len({collector.heap for collector in recording.collectors}) == 2
+    for row in found["gc"]["collections"]:
+        of = [one for one in recording.collections if one.generation == row["generation"]]
+        assert row["count"] == len(of)
+        assert row["collected"] == sum(one.collected for one in of)
+        assert row["uncollectable"] == sum(one.uncollectable for one in of)
+        assert row["total_s"] == pytest.approx(sum(one.length for one in of) / 1e9)
+        assert row["max_s"] == pytest.approx(max((one.length for one in of), default=0) / 1e9)
+    assert found["gc"]["pauses"]["count"] == len(recording.collections)
+    assert found["gc"]["pauses"]["total_s"] == pytest.approx(sum(one.length for one in recording.collections) / 1e9)
+
+
 def test_readers_agree_on_an_attachment(tmp_path: Path) -> None:
     with started(PYTHON, "-c", RESTLESS, "100") as process:
         recording = check(attach(tmp_path, process.pid, "-d", "0.5").recording)

@@ -26,10 +26,11 @@ HEADER, CHUNK, END, MERGED = 1, 2, 3, 4
 EPOCH, STRINGS, CODES, FRAMES, PROCESSES, THREADS, THREAD_NAMES, PYTHONS, EXITS, LOSSES, STATS, PAUSES = range(1, 13)
 MODULES, PLACES = 13, 14
 HEAPS, HEAP_NODES, HEAP_SITES, HEAP_POINTS = range(28, 32)
+COLLECTORS, COLLECTIONS = 32, 33
 COLUMNS = range(16, 28)
 THREAD, SAMPLE_END, START, CPU, STATE, SYSCALL, COUNT, STACK, UP, GROWN, LEAVES, STACK_FRAMES = COLUMNS
 
-KNOWN = {*range(EPOCH, PLACES + 1), *COLUMNS, *range(HEAPS, HEAP_POINTS + 1)}
+KNOWN = {*range(EPOCH, PLACES + 1), *COLUMNS, *range(HEAPS, COLLECTIONS + 1)}
 
 # Bits of a sample's state
 ON_CPU, GIL_HELD, GIL_WAIT, IN_GC, CALLING_C, TASK = (1 << bit for bit in range(6))
@@ -48,6 +49,8 @@ MAX_NODES = 786_432
 MAX_HEAP_NODES = 786_432
 MAX_PROCESSES = MAX_THREADS = MAX_HEAPS = 1_048_576
 MAX_STEPS_UP = 255
+
+GENERATIONS = 3
 
 NO_CODE = -(1 << 31)
 
@@ -198,6 +201,22 @@ class HeapPoint(NamedTuple):
     peak_time: int
 
 
+class Collector(NamedTuple):
+    heap: int
+    since: int
+    until: int
+
+
+class Collection(NamedTuple):
+    heap: int
+    stack: int
+    start: int
+    length: int
+    generation: int
+    collected: int
+    uncollectable: int
+
+
 class Ended(NamedTuple):
     time: int
     code: int | None
@@ -237,6 +256,8 @@ class Recording:
     heap_nodes: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])  # caller, frame
     heap_sites: list[HeapSite] = field(default_factory=list)
     heap_points: list[HeapPoint] = field(default_factory=list)
+    collectors: list[Collector] = field(default_factory=list)
+    collections: list[Collection] = field(default_factory=list)
     ended: Ended | None = None
     end: str = "cut"
     offset: int = 0
@@ -451,6 +472,8 @@ class Reader:
             (PAUSES, self.pauses),
             (HEAP_SITES, self.heap_site),
             (HEAP_POINTS, self.heap_point),
+            (COLLECTORS, self.collector),
+            (COLLECTIONS, self.collection),
         ]
 
     def epoch(self, c: Cursor) -> None:
@@ -538,6 +561,17 @@ class Reader:
     def heap_point(self, c: Cursor) -> None:
         heap = c.below(len(self.recording.heaps), "heap")
         self.recording.heap_points.append(HeapPoint(heap, c.s(), c.u(), c.u(), c.u(), c.u(), c.s()))
+
+    def collector(self, c: Cursor) -> None:
+        heap = c.below(len(self.recording.heaps), "heap")
+        self.recording.collectors.append(Collector(heap, c.s(), c.s()))
+
+    def collection(self, c: Cursor) -> None:
+        heap = c.below(len(self.recording.heaps), "heap")
+        stack = c.below(len(self.recording.heap_nodes), "node of a heap")
+        start, length = c.s(), c.u()
+        generation = c.below(GENERATIONS, "generation")
+        self.recording.collections.append(Collection(heap, stack, start, length, generation, c.u(), c.u()))
 
 
 class Columns:
