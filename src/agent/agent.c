@@ -84,7 +84,8 @@ static bool wait_for_slot(struct channel *c, uint32_t ticket)
         tail = seen;
     }
     if (!free) {
-        atomic_store_explicit(&c->gave_up, 1, memory_order_relaxed);
+        if (!atomic_load_explicit(&c->closed, memory_order_relaxed))
+            atomic_store_explicit(&c->gave_up, 1, memory_order_relaxed);
         fall_silent();
     }
     errno = before;

@@ -83,6 +83,7 @@ struct client {
     uint64_t told;        /* losses that were written */
     uint64_t start_stack; /* as of struct proc_stat; 0: not known */
     bool replaced;        /* the process runs another program, whose agent has not come (yet) */
+    uint64_t unfinished;  /* events that were not whole at the end */
     bool removal_told;    /* that nobody listens to collections any more */
     bool ended;
     uint64_t ended_ns;
@@ -226,22 +227,28 @@ static void take_point(struct client *client, uint64_t now_ns)
                                                                     .peak_ns = sum.peak_ns};
 }
 
+/* Takes the event whose turn it is; false: it is not whole. */
+static bool take_next(struct client *client, uint64_t now_ns)
+{
+    const struct channel_event *slot = &client->channel->events[client->tail % CHANNEL_SLOTS];
+    if (atomic_load_explicit(&slot->turn, memory_order_acquire) != client->tail + 1)
+        return false;
+    struct channel_event event = {.kind = slot->kind,
+                                  .stack = slot->stack,
+                                  .token = slot->token,
+                                  .address = slot->address,
+                                  .size = slot->size};
+    if (!feed_collections_take(&client->collections, client->tail, &event))
+        heap_take(client->heap, client->tail, &event, now_ns);
+    return true;
+}
+
 /* Takes the events that are there. True: there were some. */
 static bool drain(struct client *client, uint64_t now_ns)
 {
     struct channel *c = client->channel;
     uint32_t first = client->tail;
-    for (;; client->tail++) {
-        const struct channel_event *slot = &c->events[client->tail % CHANNEL_SLOTS];
-        if (atomic_load_explicit(&slot->turn, memory_order_acquire) != client->tail + 1)
-            break;
-        struct channel_event event = {.kind = slot->kind,
-                                      .stack = slot->stack,
-                                      .token = slot->token,
-                                      .address = slot->address,
-                                      .size = slot->size};
-        if (!feed_collections_take(&client->collections, client->tail, &event))
-            heap_take(client->heap, client->tail, &event, now_ns);
+    for (; take_next(client, now_ns); client->tail++) {
         /* Slots are given back soon, so that a program that waits goes on. */
         if (client->tail % (CHANNEL_SLOTS / 8) == 0)
             atomic_store_explicit(&c->tail, client->tail + 1, memory_order_release);
@@ -252,17 +259,28 @@ static bool drain(struct client *client, uint64_t now_ns)
     return client->tail != first;
 }
 
+/* Takes what is in the ring when the agent is silent. An event that a thread was writing when it was killed
+ * is a loss, those behind it are not; nor is there anything behind a full ring, where each thread waits with
+ * one event. How many these are is the program's claim. */
+static void drain_rest(struct client *client, uint64_t now_ns)
+{
+    uint32_t waiting = atomic_load_explicit(&client->channel->head, memory_order_acquire) - client->tail;
+    uint32_t there = waiting < CHANNEL_SLOTS ? waiting : CHANNEL_SLOTS;
+    for (uint32_t i = 0; i < there; i++, client->tail++)
+        client->unfinished += !take_next(client, now_ns);
+    client->unfinished += min_u64(waiting - there, CHANNEL_SLOTS);
+}
+
 static void end_client(struct feed *f, struct client *client, uint64_t now_ns)
 {
     if (client->ended)
         return;
     if (client->pidfd >= 0)
         epoll_ctl(f->epoll, EPOLL_CTL_DEL, client->pidfd, NULL);
-    while (drain(client, now_ns))
-        ;
+    close_channel(client);
+    drain_rest(client, now_ns);
     if (f->allocations)
         take_point(client, now_ns);
-    close_channel(client);
     client->ended = true;
     client->ended_ns = now_ns;
 }
@@ -324,7 +342,8 @@ static int welcome(struct feed *f, int peer)
     int fd;
     if (getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
         return -errno;
-    int err = who.pid > 0 ? new_client(f, who.pid, &client, &fd) : -ESRCH;
+    bool ours = who.uid == geteuid() || geteuid() == 0;
+    int err = who.pid <= 0 ? -ESRCH : ours ? new_client(f, who.pid, &client, &fd) : -EACCES;
     if (err)
         return err;
     end_earlier(f, who.pid, clock_ns());
@@ -591,13 +610,15 @@ static void write_losses(const struct feed *f, struct client *client, struct rec
         client->replaced = false;
     }
     bool gave_up = atomic_load_explicit(&c->gave_up, memory_order_relaxed);
-    uint64_t lost = heap_sum(client->heap).lost + atomic_load_explicit(&c->full, memory_order_relaxed) +
+    uint64_t lost = heap_sum(client->heap).lost + client->unfinished +
+                    atomic_load_explicit(&c->full, memory_order_relaxed) +
                     atomic_load_explicit(&c->truncated, memory_order_relaxed) + gave_up;
     if (lost == client->told)
         return;
     snprintf(text, sizeof(text),
-             gave_up ? "process %d waited for zond in vain: what it %s later was not recorded"
-                     : "process %d: stacks of what it %s were too deep or too many, some are cut",
+             client->unfinished ? "process %d ended while it was writing down what it %s"
+             : gave_up          ? "process %d waited for zond in vain: what it %s later was not recorded"
+                                : "process %d: stacks of what it %s were too deep or too many, some are cut",
              client->pid, f->allocations ? "allocated" : "collected");
     write_loss(w, loss_kind(f), lost - client->told, text);
     client->told = lost;
