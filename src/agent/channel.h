@@ -57,7 +57,7 @@ enum channel_kind {
     CHANNEL_UNMAP,        /* address, size */
     CHANNEL_REMAP,        /* address, size: a mapping, about to be moved; its ticket is the token */
     CHANNEL_REMAPPED,  /* token; stack, address, size: as of a mapping, if the old one was of such memory */
-    CHANNEL_LISTENS,   /* address: time from which on collections are told */
+    CHANNEL_LISTENS,   /* address: time from which on collections are told, once Python has begun */
     CHANNEL_LISTENED,  /* address: time of the end of that, by the program */
     CHANNEL_COLLECTS,  /* stack; token: generation; address: time; its ticket is the token */
     CHANNEL_COLLECTED, /* token; address: time; size: objects collected; stack: uncollectable ones, modulo

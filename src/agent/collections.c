@@ -53,10 +53,10 @@ static struct {
 static bool found;
 
 /* keys: of the dict that tells of a collection; kept for ever. listens: the function is in the list.
- * under_way: 1 + the ticket of the collection that has begun, or 0. */
+ * unwanted: the program took it out. under_way: 1 + the ticket of the collection that has begun, or 0. */
 static struct {
     void *generation, *collected, *uncollectable;
-    _Atomic bool listens;
+    _Atomic bool listens, unwanted;
     _Atomic uint64_t under_way;
 } state;
 
@@ -110,18 +110,23 @@ static void put_moment(struct channel *c, enum channel_kind kind)
 void collections_attached(struct channel *c)
 {
     atomic_store_explicit(&state.under_way, 0, memory_order_relaxed);
-    if (atomic_load_explicit(&state.listens, memory_order_acquire))
-        put_moment(c, CHANNEL_LISTENS);
-    else if (found)
+    if (!found)
+        return;
+    put_moment(c, CHANNEL_LISTENS);
+    if (atomic_load_explicit(&state.unwanted, memory_order_acquire))
+        put_moment(c, CHANNEL_LISTENED);
+    else if (!atomic_load_explicit(&state.listens, memory_order_acquire))
         atomic_store_explicit(&collections_wait, true, memory_order_release);
 }
 
-static void tell(enum channel_kind kind)
+/* Nobody listens any more. */
+static void tell_end(void)
 {
+    atomic_store_explicit(&state.unwanted, true, memory_order_release);
     struct channel *c = agent_enter(false);
     if (!c)
         return;
-    put_moment(c, kind);
+    put_moment(c, CHANNEL_LISTENED);
     agent_leave();
 }
 
@@ -196,7 +201,7 @@ static void on_removal(void *capsule)
     (void)capsule;
     atomic_store_explicit(&state.listens, false, memory_order_relaxed);
     if (python.is_initialized())
-        tell(CHANNEL_LISTENED);
+        tell_end();
     else
         atomic_store_explicit(&collections_wait, true, memory_order_release);
 }
@@ -224,7 +229,7 @@ static bool find_keys(void)
     return state.generation && state.collected && state.uncollectable;
 }
 
-/* In Python's main thread, with the GIL. What goes wrong leaves all as it was. */
+/* In Python's main thread, with the GIL. What goes wrong leaves all as it was, and is told. */
 static int listen(void *ctx)
 {
     void *type, *value, *traceback;
@@ -235,9 +240,10 @@ static int listen(void *ctx)
     void *function = list ? new_function() : NULL;
     if (function) {
         atomic_store_explicit(&state.listens, true, memory_order_release);
-        if (python.append(list, function) == 0)
-            tell(CHANNEL_LISTENS);
-        python.release(function);
+        python.append(list, function);
+        python.release(function); /* if it is not in the list, that is its end */
+    } else {
+        tell_end();
     }
     if (list)
         python.release(list);

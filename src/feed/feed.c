@@ -638,7 +638,7 @@ static void write_unrecorded(struct client *client, struct rec_writer *w)
     }
     if (f->until_ns && !client->removal_told) {
         snprintf(text, sizeof(text),
-                 "process %d took zond out of gc.callbacks: its later collections were not recorded",
+                 "process %d: zond is not in gc.callbacks any more: later collections were not recorded",
                  client->pid);
         write_loss(w, REC_LOSS_GC, 1, text);
         client->removal_told = true;

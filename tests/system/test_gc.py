@@ -291,7 +291,23 @@ os._exit(6)
     assert "before" in names
     assert "after" not in names
     text = view(ran.recording, verb="gc")
-    assert re.search(r"took\s+zond\s+out\s+of\s+gc\.callbacks", text), text
+    assert re.search(r"not\s+in\s+gc\.callbacks\s+any\s+more", text), text
+
+
+@every_version()
+def test_child_of_a_program_that_cleared_the_list(version: str, tmp_path: Path) -> None:
+    """It has it empty, too, whatever it does."""
+    code = """\
+gc.callbacks.clear()
+if os.fork() == 0:
+    kept = [bytearray(100000) for _ in range(100)]
+    exec("rings(20000)")
+    os._exit(len(gc.callbacks))
+os._exit(os.WEXITSTATUS(os.wait()[1]) + 6)
+"""
+    ran = record(tmp_path, code, python=interpreter_of(version).path)
+    assert ran.status == 6, ran.err
+    assert ran.found()["sampling"]["unrecorded_collections"] == 2
 
 
 @pytest.mark.parametrize("replaces", ["gc.callbacks = []", "del gc.callbacks", "del sys.modules['gc']"])
