@@ -52,7 +52,7 @@ static struct {
 } python;
 static bool found;
 
-/* keys: of the dict that tells of a collection; kept for ever. listens: the function is in the list.
+/* keys: of the dict that tells of a collection. listens: the function is in the list.
  * unwanted: the program took it out. under_way: 1 + the ticket of the collection that has begun, or 0. */
 static struct {
     void *generation, *collected, *uncollectable;
@@ -218,14 +218,12 @@ static void *new_function(void)
     return function;
 }
 
+/* Each time that Python begins: from 3.12 on its end frees what is interned. */
 static bool find_keys(void)
 {
-    if (!state.generation)
-        state.generation = python.intern("generation");
-    if (!state.collected)
-        state.collected = python.intern("collected");
-    if (!state.uncollectable)
-        state.uncollectable = python.intern("uncollectable");
+    state.generation = python.intern("generation");
+    state.collected = python.intern("collected");
+    state.uncollectable = python.intern("uncollectable");
     return state.generation && state.collected && state.uncollectable;
 }
 

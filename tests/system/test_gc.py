@@ -482,12 +482,13 @@ os._exit(6)
     assert found["sampling"]["unrecorded_collections"] == 0
 
 
-def test_python_that_begins_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["3.8", "3.11", "3.12", "3.13"])
+def test_python_that_begins_twice(version: str, tmp_path: Path) -> None:
     """In a program that embeds it: both times are listened to."""
-    python = interpreter_of("3.11")
+    python = interpreter_of(version)
     if not python.has_headers:
-        pytest.skip("no headers of 3.11")
-    config = Path(python.path).resolve().with_name("python3.11-config")
+        pytest.skip(f"no headers of {version}")
+    config = Path(python.path).resolve().with_name(f"python{version}-config")
     flags = subprocess.run([config, "--embed", "--cflags", "--ldflags"], check=True, capture_output=True, text=True)
     source, program = tmp_path / "twice.c", tmp_path / "twice"
     source.write_text(
