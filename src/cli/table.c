@@ -216,8 +216,7 @@ const struct verb verb_table[] = {
      "zond mem --sort live app-4242.zond        what was never given back\n"
      "zond mem --json app-4242.zond | jq .memory\n",
      verb_mem, TAKES_RECORDING | TAKES_COMMAND},
-    {"gc", VERB_GC, VIEW_USAGE,
-     "garbage collections: how long the program stood still for them, and who triggers them",
+    {"gc", VERB_GC, VIEW_USAGE, "garbage collections: how long they took, and who triggers them",
      "Exact: each collection of Python's cyclic garbage collector with its generation, how long it took, "
      "what it\n"
      "found and the line that triggered it. A library of zond's is loaded into the program (LD_PRELOAD), and "
